@@ -1,0 +1,72 @@
+# What can be done here, one target a task. `make` alone lists them.
+# Every target makes .venv itself and brings it up to requirements.lock first.
+# Paths are relative throughout, so the folder's own name may hold spaces.
+
+PYTHON ?=
+PORT   ?= 8000
+URL    ?=
+
+PY    := .venv/bin/python
+READY := .venv/ready
+HTML  := _build/html
+BUILD := $(PY) tools/build.py
+
+# A notebook run for the record draws no bars and no live controls. Hashes keep their order.
+export PYTHONHASHSEED := 0
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help install book test serve bench lock address clean
+
+help:
+	@echo "make book      install, run every notebook that needs it, build the pages strictly"
+	@echo "make serve     show the built pages on http://127.0.0.1:$(PORT) (PORT=… for another)"
+	@echo "make test      style, unit, property, notebook, book and browser tests"
+	@echo "make bench     time aelib against its peers"
+	@echo "make lock      resolve the dependencies again and write requirements.lock"
+	@echo "make address URL=https://github.com/you/fork"
+	@echo "               put another repository address everywhere it stands"
+	@echo "make install   only .venv"
+	@echo "make clean     remove what was built; .venv stays (rm -r .venv removes it)"
+	@echo
+	@echo "PYTHON=python3.12 make book   picks the interpreter .venv is made with (3.10 to 3.13)"
+
+install: $(READY)
+
+# The stamp is written last, so an install cut short is done again.
+$(READY): requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" sh tools/install.sh
+	@touch $@
+
+book: $(READY)
+	@AELIB_INTERACTIVE=0 $(PY) tools/execute.py
+	@$(BUILD)
+
+test: $(READY)
+	@$(PY) -m ruff check .
+	@$(BUILD)
+	@AELIB_INTERACTIVE=0 $(PY) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg \
+		--doctest-modules aelib tests chapters
+
+serve: $(READY)
+	@test -f $(HTML)/index.html || { echo "There are no pages yet. Run: make book"; exit 1; }
+	@echo "The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
+	@$(PY) -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
+
+bench: $(READY)
+	@$(PY) benchmarks/run.py
+
+# One resolution for every platform and Python version we support.
+lock: $(READY)
+	@command -v uv >/dev/null || $(PY) -c "import uv" 2>/dev/null || $(PY) -m pip install --quiet uv
+	@$$(command -v uv || echo "$(PY) -m uv") pip compile pyproject.toml --extra book --extra test --universal \
+		--python-version 3.10 --no-annotate --upgrade \
+		--custom-compile-command "make lock" -o requirements.lock
+
+address: $(READY)
+	@$(PY) tools/address.py $(URL)
+
+clean:
+	rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find aelib tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,28 @@
+"""Every picture of the book: grids, curves, bars, maps, explorers; with alt text, without colour's
+help, on light and dark pages.
+
+No computation lives here: what is drawn comes in as tensors or arrays. Nothing is displayed and
+nothing is kept; each function returns what it made, and matplotlib is imported only when needed.
+"""
+
+from .charts import bars, curves, field, heat
+from .explorer import Explorer, explore
+from .images import grid
+from .look import STROKES, Stroke, canvas, style
+from .shown import Shown, show
+
+__all__ = [
+    "STROKES",
+    "Explorer",
+    "Shown",
+    "Stroke",
+    "bars",
+    "canvas",
+    "curves",
+    "explore",
+    "field",
+    "grid",
+    "heat",
+    "show",
+    "style",
+]

@@ -1,0 +1,125 @@
+"""show: a picture leaves the book's code with its name, its alt text and its caption, or not at all."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .. import runtime
+from .look import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A finished figure: what a notebook displays. Make one with `show`."""
+
+    name: str
+    alt: str
+    caption: str
+    png: bytes = field(repr=False)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        """Data and metadata for the notebook; IPython itself applies include and exclude."""
+        data = {"text/plain": f"<Figure {self.name}>"}
+        if runtime.interactive():
+            data["text/html"] = (
+                '<figure style="margin:0;max-width:46rem">'
+                f'<img src="{data_uri(self.png)}" alt="{html.escape(self.alt)}" '
+                'style="max-width:100%;height:auto">'
+                f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+            )
+        else:
+            data["image/png"] = base64.b64encode(self.png).decode()
+        return data, {
+            "figure": {"name": self.name, "alt": self.alt, "caption": self.caption},
+        }
+
+
+def show(figure: Figure, *, name: str, alt: str, caption: str) -> Shown:
+    """The figure as the last expression of a notebook cell.
+
+    Args:
+        figure: a matplotlib Figure, such as every function of this room returns.
+        name: what the page refers to it by, `fig-` and then letters, digits and hyphens.
+        alt: what the picture shows, in a sentence, for a reader who does not see it.
+        caption: what to see in it; MyST, so `$σ$` is mathematics. Not the alt text again.
+
+    On the built page myst-nb sets the caption and the number, from the cell's metadata, to which
+    the output's metadata is copied when the chapters are run. A reader with a kernel gets the
+    caption below the picture, since Colab does not look at the cell's metadata.
+
+    Raises TypeError if `figure` is not a Figure, ValueError if a text is missing or unsuitable.
+    """
+    from matplotlib.figure import Figure
+
+    if not isinstance(figure, Figure):
+        raise TypeError(f"figure must be a matplotlib Figure, got {type(figure).__name__}")
+    check_name(name, "fig-")
+    check_alt("alt", alt)
+    if not isinstance(caption, str) or not caption.strip():
+        raise ValueError("caption: expected a sentence that says what to see, got nothing")
+    if plain(alt) == plain(caption):
+        raise ValueError(
+            "alt and caption are the same: alt describes the picture to someone who does not see "
+            "it, caption says what to conclude from it"
+        )
+    return Shown(name, alt.strip(), caption.strip(), png(figure))
+
+
+@style()
+def png(figure: Figure, dpi: float | None = None, colours: int | None = None) -> bytes:
+    """The figure as PNG bytes: no date, no software name, so equal figures are equal bytes.
+
+    `dpi` in dots an inch (the figure's own if left out); `colours` reduces the picture to a
+    palette of that many, which makes it some three times smaller.
+    """
+    from PIL import Image
+
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=dpi or "figure")
+    picture = Image.open(raw).convert("RGB")  # the paper is opaque: nothing is lost with alpha
+    if colours:
+        picture = picture.quantize(colours, dither=Image.Dither.NONE)
+    out = io.BytesIO()
+    picture.save(out, format="png", optimize=True)
+    return out.getvalue()
+
+
+def data_uri(picture: bytes) -> str:
+    """PNG bytes as an address that an <img> can show without a file."""
+    return "data:image/png;base64," + base64.b64encode(picture).decode()
+
+
+def check_name(name: str, start: str) -> None:
+    """Raises ValueError unless name is `start` followed by lower-case words joined by hyphens."""
+    if not isinstance(name, str) or not re.fullmatch(start + r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError(
+            f"name: expected {start!r} and then lower-case letters, digits and single hyphens, "
+            f"as in '{start}memory-map', got {name!r}"
+        )
+
+
+def check_alt(argument: str, alt: str) -> None:
+    """Raises ValueError unless alt could stand in for the picture: a sentence, not a file name."""
+    if not isinstance(alt, str) or not alt.strip():
+        raise ValueError(
+            f"{argument}: expected a sentence saying what the picture shows, got nothing"
+        )
+    if re.fullmatch(r"\S+\.\w{2,4}", alt.strip()):
+        raise ValueError(f"{argument}: expected a sentence, got what looks like a file name: {alt!r}")
+    if len(alt.strip()) < 20 or len(alt.split()) < 4:
+        raise ValueError(
+            f"{argument}: expected a sentence (20 characters and four words or more), got {alt!r}"
+        )
+
+
+def plain(text: str) -> str:
+    """Text without what does not count in a comparison: case, spaces, the last full stop."""
+    return " ".join(text.split()).rstrip(".").casefold()

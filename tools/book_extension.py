@@ -1,0 +1,312 @@
+"""The book's own Sphinx directives: the ledger of claims and the run times of the notebooks.
+
+- ``{ledger}`` prints one table a chapter: claim, statement, value with interval, controls, verdict.
+  With ``:mini:`` one short table of all claims. With ``:only: 2`` the claims of one chapter.
+- ``{run-time}`` prints, in a notebook, how long its last run took and on what machine.
+- ``{run-times}`` prints the same for all chapters in one table.
+
+Nothing is typed in: every word and number comes from the notebooks as stored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+VERDICT_COLOURS = {"supported": "success", "conditional": "warning", "refuted": "danger"}
+Record = dict[str, Any]
+
+
+# --- What the notebooks hold ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A stored notebook, read once for its title, its last run and the places of its cards."""
+
+    path: Path
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text(encoding="utf-8"))
+
+    @property
+    def title(self) -> str:
+        """The first heading."""
+        for cell in self.content["cells"]:
+            if cell["cell_type"] == "markdown":
+                found = re.search(r"^# +(.+)$", "".join(cell["source"]), re.MULTILINE)
+                if found:
+                    return found[1].strip()
+        return self.path.stem
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """``{"seconds": …, "machine": …}`` of the last run; empty where it never ran."""
+        return self.content["metadata"].get("aelib", {})
+
+    def anchors(self) -> dict[str, str]:
+        """Each claim whose card is shown here, with the id its HTML carries ('' where none)."""
+        found = {}
+        for cell in self.content["cells"]:
+            for output in cell.get("outputs", []):
+                claim = output.get("metadata", {}).get("claim")
+                if claim:
+                    html = "".join(output.get("data", {}).get("text/html", ""))
+                    anchor = re.search(r"""\bid=["']([^"']+)["']""", html)
+                    found[str(claim["id"])] = anchor[1] if anchor else ""
+        return found
+
+
+def notebooks(source: Path) -> list[Notebook]:
+    """The chapters that are notebooks, in order."""
+    return [Notebook(path) for path in sorted((source / "chapters").glob("*.ipynb"))]
+
+
+def order(record: Record) -> tuple[int, ...]:
+    """Sorts claim 2.10 behind claim 2.9."""
+    return tuple(int(part) for part in re.findall(r"\d+", str(record["id"])))
+
+
+def number(value: Any) -> str:
+    """A number with three significant digits; a dash where there is none."""
+    if value is None:
+        return "–"
+    text = f"{float(value):.3g}"
+    if "e" in text and 1e-4 <= abs(float(value)) < 1e6:
+        text = f"{float(value):,.0f}"
+    return text.replace("-", "−").replace("e−0", "e−").replace("e+0", "e")
+
+
+def spread(reading: Record) -> str:
+    """A value with its interval, such as ``7.01 [6.92, 7.10]``; the value alone where none is."""
+    low, high = reading.get("low"), reading.get("high")
+    text = number(reading.get("value"))
+    if low is None or high is None or low == high:
+        return text
+    return f"{text} [{number(low)}, {number(high)}]"
+
+
+def measured(record: Record) -> list[str]:
+    """What was measured, a line for the chapter's run and one for the kept long run if any."""
+    unit = record.get("unit") or ""
+    what = record.get("quantity")
+    line = f"{what}: {spread(record)} {unit}" if what else f"{spread(record)} {unit}"
+    lines = [f"{line.strip()}, {seeds(record)}"]
+    if long := record.get("long"):
+        lines.append(f"kept run: {spread(long)} {unit}".strip() + f", {seeds(long)}")
+    return lines
+
+
+def seeds(record: Record) -> str:
+    """How many seeds stand behind a number."""
+    count = record.get("seeds") or 0
+    if record.get("kind") == "closed form" or not count:
+        return "closed form"
+    return f"{count} seed{'s' if count != 1 else ''}"
+
+
+def controls(record: Record) -> list[str]:
+    """The controls, one a line, each with its value."""
+    return [f"{name}: {spread(reading)}" for name, reading in record["controls"].items()]
+
+
+# --- Nodes ---------------------------------------------------------------------------------------
+
+
+def badge(verdict: str) -> nodes.inline:
+    """The verdict as a word on a coloured ground; the word alone says it all."""
+    colour = VERDICT_COLOURS.get(verdict, "secondary")
+    classes = ["sd-sphinx-override", "sd-badge", f"sd-bg-{colour}", f"sd-bg-text-{colour}"]
+    return nodes.inline("", verdict, classes=classes)
+
+
+def table(
+    caption: str, head: list[str], rows: list[list[list[nodes.Node]]], widths: list[int], name: str
+) -> nodes.table:
+    """A real table: a caption, a head row, and the first column as the rows' heads."""
+    group = nodes.tgroup(cols=len(head))
+    for index, width in enumerate(widths):
+        group += nodes.colspec(colwidth=width, stub=int(index == 0))
+    titles = nodes.row()
+    for word in head:
+        titles += nodes.entry("", nodes.paragraph("", word))
+    group += nodes.thead("", titles)
+    body = nodes.tbody()
+    for cells in rows:
+        row = nodes.row()
+        for cell in cells:
+            row += nodes.entry("", nodes.paragraph("", "", *cell))
+        body += row
+    group += body
+    return nodes.table("", nodes.title("", caption), group, classes=[name])
+
+
+def plain(text: str) -> list[nodes.Node]:
+    return [nodes.Text(text)]
+
+
+def lines(texts: list[str]) -> list[nodes.Node]:
+    """Several lines in one cell."""
+    return [nodes.inline("", text, classes=["line"]) for text in texts]
+
+
+class FromNotebooks(SphinxDirective):
+    """What the directives share: where the notebooks are, and links to them."""
+
+    has_content = False
+
+    @property
+    def source(self) -> Path:
+        return Path(self.env.srcdir)
+
+    def watch(self) -> None:
+        """Have this page read again whenever a notebook changes."""
+        self.env.note_reread()
+        for notebook in notebooks(self.source):
+            self.env.note_dependency(str(notebook.path))
+
+    def link(self, words: str, document: str, anchor: str = "") -> nodes.reference:
+        """A link to a place on another page of the book."""
+        address = self.env.app.builder.get_relative_uri(self.env.docname, document)
+        address += f"#{anchor}" if anchor else ""
+        return nodes.reference("", words, refuri=address, internal=True)
+
+    def document(self, notebook: Notebook) -> str:
+        """The notebook's name among the book's pages."""
+        return notebook.path.relative_to(self.source).with_suffix("").as_posix()
+
+
+class Ledger(FromNotebooks):
+    """Every claim of the book with what was measured; the module says which options there are."""
+
+    option_spec: ClassVar = {"mini": directives.flag, "only": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        from aelib.claims import ledger
+
+        self.watch()
+        records = sorted(ledger(self.source / "chapters"), key=order)
+        if only := self.options.get("only"):
+            records = [record for record in records if str(order(record)[0]) == only.strip()]
+        if not records:
+            return [nodes.paragraph("", "No claim has been measured yet.")]
+        if "mini" in self.options:
+            return [self.tally(records), self.short(records)]
+        chapters = sorted({order(record)[0] for record in records})
+        tables = [self.full(chapter, records) for chapter in chapters]
+        return tables if only else [self.tally(records), *tables]
+
+    @cached_property
+    def places(self) -> dict[str, tuple[str, str]]:
+        """For each claim, the page and the anchor of its card."""
+        return {
+            claim: (self.document(notebook), anchor)
+            for notebook in notebooks(self.source)
+            for claim, anchor in notebook.anchors().items()
+        }
+
+    def claim(self, record: Record) -> list[nodes.Node]:
+        """The claim's number, linked to its card."""
+        identity = str(record["id"])
+        if identity not in self.places:
+            return plain(identity)
+        return [self.link(identity, *self.places[identity])]
+
+    def tally(self, records: list[Record]) -> nodes.paragraph:
+        """How many claims there are, and how they fared."""
+        counts = {
+            verdict: sum(record["verdict"] == verdict for record in records)
+            for verdict in VERDICT_COLOURS
+        }
+        parts = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+        listed = " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
+        word = "claim" if len(records) == 1 else "claims"
+        return nodes.paragraph("", f"{len(records)} {word} tested so far: {listed}.")
+
+    def short(self, records: list[Record]) -> nodes.table:
+        rows = [
+            [self.claim(record), plain(record["statement"]), [badge(record["verdict"])]]
+            for record in records
+        ]
+        return table(
+            "The claims and their verdicts", ["Claim", "Statement", "Verdict"], rows, [8, 72, 20],
+            "ledger-mini",
+        )  # fmt: skip
+
+    def full(self, chapter: int, records: list[Record]) -> nodes.table:
+        rows = [
+            [
+                self.claim(record),
+                plain(record["statement"]),
+                lines(measured(record)),
+                lines(controls(record)),
+                [badge(record["verdict"])],
+            ]
+            for record in records
+            if order(record)[0] == chapter
+        ]
+        titles = {order({"id": book.path.stem})[:1]: book.title for book in notebooks(self.source)}
+        title = titles.get((chapter,), "")
+        caption = f"The claims of chapter {chapter}" + (f", {title}" if title else "")
+        head = ["Claim", "Statement", "Measured", "Controls", "Verdict"]
+        return table(caption, head, rows, [6, 36, 22, 24, 12], "ledger")
+
+
+class RunTime(FromNotebooks):
+    """One line in a chapter: how long its last run took, and where."""
+
+    def run(self) -> list[nodes.Node]:
+        notebook = Notebook(Path(self.env.doc2path(self.env.docname)))
+        self.env.note_dependency(str(notebook.path))
+        if notebook.path.suffix != ".ipynb":
+            raise self.error("run-time stands in a notebook; this page is not one")
+        ran = notebook.run
+        words = (
+            f"This page ran in {ran['seconds']} s on {ran['machine']}."
+            if ran
+            else "This page has not been run yet."
+        )
+        return [nodes.paragraph("", words, classes=["run-time"])]
+
+
+class RunTimes(FromNotebooks):
+    """The chapters, how long each ran, and on what machine."""
+
+    def run(self) -> list[nodes.Node]:
+        self.watch()
+        books = notebooks(self.source)
+        if not books:
+            return [nodes.paragraph("", "No chapter has been run yet.")]
+        rows = [
+            [
+                [self.link(book.title, self.document(book))],
+                plain(f"{book.run['seconds']} s" if book.run else "not run yet"),
+                plain(book.run.get("machine", "–")),
+            ]
+            for book in books
+        ]
+        total = sum(book.run.get("seconds", 0) for book in books)
+        rows.append([plain("All of them"), plain(f"{total} s"), plain("one after the other")])
+        return [
+            table(
+                "The last run of each chapter", ["Chapter", "Time", "Machine"], rows, [50, 15, 35],
+                "run-times",
+            )
+        ]  # fmt: skip
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("ledger", Ledger)
+    app.add_directive("run-time", RunTime)
+    app.add_directive("run-times", RunTimes)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
