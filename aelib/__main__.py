@@ -21,7 +21,9 @@ def _claims(options: argparse.Namespace) -> int:
                   f"[{record['low']:.3g}, {record['high']:.3g}], "
                   + (f"{record['seeds']} seeds" if record["seeds"] else record["kind"]))  # fmt: skip
             for name, control in record["controls"].items():
-                print(f"{'':19}control, {name}: {control['value']:.3g} [{control['low']:.3g}, {control['high']:.3g}]")
+                print(
+                    f"{'':19}control, {name}: {control['value']:.3g} [{control['low']:.3g}, {control['high']:.3g}]"
+                )
     for line in wrong:
         print(f"does not agree: {line}", file=sys.stderr)
     if not records:
@@ -39,13 +41,17 @@ def _doctor(options: argparse.Namespace) -> int:
     print(runtime.header())
     print(f"machine: {runtime.machine()}")
     print(f"cache for downloads: {runtime.cache_folder()}")
-    print("versions: " + ", ".join(f"{name} {number}" for name, number in runtime.versions().items()))
+    print(
+        "versions: " + ", ".join(f"{name} {number}" for name, number in runtime.versions().items())
+    )
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse `arguments`, do as told and return the exit status; errors in plain words on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m aelib", description="Autoencoders: Learning by Copying")
+    parser = argparse.ArgumentParser(
+        prog="python -m aelib", description="Autoencoders: Learning by Copying"
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def command(name: str, function, text: str) -> argparse.ArgumentParser:
@@ -53,13 +59,21 @@ def main(arguments: list[str] | None = None) -> int:
         found.set_defaults(function=function)
         return found
 
-    ledger = command("claims", _claims, "Print the ledger; exit 1 if a verdict is not what the prose says.")
-    ledger.add_argument("folder", nargs="?", help="the folder of the book's notebooks (default: chapters)")
+    ledger = command(
+        "claims", _claims, "Print the ledger; exit 1 if a verdict is not what the prose says."
+    )
+    ledger.add_argument(
+        "folder", nargs="?", help="the folder of the book's notebooks (default: chapters)"
+    )
     ledger.add_argument("--json", action="store_true", help="print a list of records for programs")
-    measure = command("measure", _measure, "Run a claim's experiment at full length and keep the result.")
+    measure = command(
+        "measure", _measure, "Run a claim's experiment at full length and keep the result."
+    )
     measure.add_argument("id", help="the claim's id, such as 2.5")
     measure.add_argument("--folder", help="the folder of the book's notebooks (default: chapters)")
-    measure.add_argument("--out", help="where to keep the result (default: measured/ beside the chapter)")
+    measure.add_argument(
+        "--out", help="where to keep the result (default: measured/ beside the chapter)"
+    )
     command("doctor", _doctor, "Print what the numbers of this machine depend on.")
 
     options = parser.parse_args(arguments)

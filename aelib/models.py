@@ -64,7 +64,9 @@ def start_weights(model: nn.Module, start: str = "torch", gain: float = 1.0) -> 
         else:
             nn.init.normal_(layer.weight, std=bound * STARTS[start])
         if layer.bias is not None:
-            nn.init.uniform_(layer.bias, -bound, bound) if start == "torch" else nn.init.zeros_(layer.bias)
+            nn.init.uniform_(layer.bias, -bound, bound) if start == "torch" else nn.init.zeros_(
+                layer.bias
+            )
     return model
 
 
@@ -72,7 +74,9 @@ def _check(shape, **counts: int) -> tuple[int, int, int]:
     """`shape` as (channels, height, width), after checking it and the named positive counts."""
     shape = tuple(shape)
     if len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape):
-        raise ValueError(f"shape: expected (channels, height, width), such as (3, 32, 32), got {shape}")
+        raise ValueError(
+            f"shape: expected (channels, height, width), such as (3, 32, 32), got {shape}"
+        )
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f"{name}: expected a whole number of 1 or more, got {count!r}")
@@ -88,7 +92,9 @@ def _activation(name: str) -> nn.Module:
 class _Flat(nn.Module):
     """What the fully connected models share: flatten, encode, decode, unflatten, add the skip."""
 
-    def __init__(self, shape: tuple[int, int, int], encoder: nn.Module, decoder: nn.Module, skip: float):
+    def __init__(
+        self, shape: tuple[int, int, int], encoder: nn.Module, decoder: nn.Module, skip: float
+    ):
         super().__init__()
         self.shape = shape
         self.encoder = encoder
@@ -163,7 +169,9 @@ class MLPAutoencoder(_Flat):
         layers: list[list[nn.Module]] = []
         for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
             plain = index == depth or (code is not None and index == middle)
-            layers.append([nn.Linear(fan_in, fan_out, bias)] + ([] if plain else [_activation(activation)]))
+            layers.append(
+                [nn.Linear(fan_in, fan_out, bias)] + ([] if plain else [_activation(activation)])
+            )
         encoder = nn.Sequential(*sum(layers[: middle + 1], []))
         decoder = nn.Sequential(*sum(layers[middle + 1 :], []))
         super().__init__(shape, encoder, decoder, skip)
@@ -189,7 +197,9 @@ class ConvAutoencoder(nn.Module):
         super().__init__()
         self.shape = _check(shape, width=width, depth=depth)
         if downs < 0 or depth < max(2, 2 * downs):
-            raise ValueError(f"depth: expected at least {max(2, 2 * downs)} for downs={downs}, got {depth}")
+            raise ValueError(
+                f"depth: expected at least {max(2, 2 * downs)} for downs={downs}, got {depth}"
+            )
         if any(size % 2**downs for size in self.shape[1:]):
             raise ValueError(
                 f"shape: height and width must be divisible by {2**downs} for downs={downs}, got {self.shape}"
@@ -250,4 +260,6 @@ def check_copies(model: nn.Module, images: Tensor) -> None:
             f"but this one returns {came}; change the model's shape argument or its last layer"
         )
     if not torch.isfinite(output).all():
-        raise ValueError("model: its output is not finite before any training; try a smaller gain at the start")
+        raise ValueError(
+            "model: its output is not finite before any training; try a smaller gain at the start"
+        )

@@ -90,7 +90,11 @@ def _names(tree: ast.AST) -> set[str]:
             found.add(node.attr)
         elif isinstance(node, ast.alias):
             found.update(node.name.split("."))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value.isidentifier()
+        ):
             found.add(node.value)
     return found
 
@@ -118,7 +122,9 @@ def _collect(tree: ast.Module, where: str, definitions: dict, loose: dict) -> No
             bound = [node.name]
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            bound = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+            bound = [
+                n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)
+            ]
         elif isinstance(node, ast.Import | ast.ImportFrom):
             # Importing a name reaches nothing until it is used; under another name it is that one.
             for alias in node.names:

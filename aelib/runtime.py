@@ -65,7 +65,9 @@ def device(name: str | torch.device | None = None) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f'device: expected "cpu", "cuda" or "cuda:1", got {name!r}') from error
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f'device is {name!r}, but torch sees no GPU here; use "cpu" or leave it out')
+        raise ValueError(
+            f'device is {name!r}, but torch sees no GPU here; use "cpu" or leave it out'
+        )
     return found
 
 
@@ -136,7 +138,9 @@ def machine() -> str:
 def header() -> str:
     """One line for the top of a notebook: profile, device, versions."""
     found = versions()
-    names = ", ".join(f"{name} {found[name]}" for name in ("aelib", "torch", "python") if name in found)
+    names = ", ".join(
+        f"{name} {found[name]}" for name in ("aelib", "torch", "python") if name in found
+    )
     return f"profile {profile().name} · device {device()} · {names}"
 
 

@@ -4,12 +4,15 @@
   With ``:mini:`` one short table of all claims. With ``:only: 2`` the claims of one chapter.
 - ``{run-time}`` prints, in a notebook, how long its last run took and on what machine.
 - ``{run-times}`` prints the same for all chapters in one table.
+- ``{names} aelib.data`` prints a table of what a room of the package offers.
 
-Nothing is typed in: every word and number comes from the notebooks as stored.
+Nothing is typed in: every word and number comes from the notebooks as stored, and from the code.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import re
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -305,7 +309,102 @@ class RunTimes(FromNotebooks):
         ]  # fmt: skip
 
 
+# --- The package ---------------------------------------------------------------------------------
+
+
+def belongs(thing: Any, module: str) -> bool:
+    """Whether a function or class is defined in a module or in one below it."""
+    home = getattr(thing, "__module__", None) or ""
+    return home == module or home.startswith(module + ".")
+
+
+class Names(SphinxDirective):
+    """A table of a module's public functions and classes, each with its first sentence."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        room = self.arguments[0]
+        module = importlib.import_module(room)
+        public = getattr(module, "__all__", None) or [
+            name for name in vars(module) if not name.startswith("_")
+        ]
+        rows = []
+        for name in public:
+            thing = getattr(module, name)
+            if belongs(thing, room) and (inspect.isfunction(thing) or inspect.isclass(thing)):
+                first = (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
+                rows.append([[self.link(room, name)], plain(first)])
+        caption = f"What {room} offers"
+        return [table(caption, ["Name", "What it is for"], rows, [28, 72], "names")]
+
+    def link(self, room: str, name: str) -> addnodes.pending_xref:
+        """A link to the full description further down the page."""
+        target = {"refdomain": "py", "reftype": "obj", "reftarget": f"{room}.{name}"}
+        words = nodes.literal("", name)
+        return addnodes.pending_xref("", words, refdoc=self.env.docname, refexplicit=True, **target)
+
+
+def as_written(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, text: list[str]
+) -> None:
+    """Let docstrings be plain text: `name` is code, and a bar or a star is itself."""
+    for index, line in enumerate(text):
+        if line.lstrip().startswith(">>>"):
+            continue
+        parts = re.split(r"(``[^`]+``|`[^`]+`)", line)
+        parts[::2] = [re.sub(r"([|*])", r"\\\1", part) for part in parts[::2]]
+        parts[1::2] = [f"``{part.strip('`')}``" for part in parts[1::2]]
+        text[index] = "".join(parts)
+
+
+def only_own(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool:
+    """Leave out what a module merely imports from elsewhere."""
+    module = app.env.temp_data.get("autodoc:module")
+    foreign = what == "module" and module and not belongs(thing, module)
+    return skip or bool(foreign)
+
+
+def without_thebe(app: Sphinx, config: Any) -> None:
+    """Unplug sphinx-thebe, which Jupyter Book always loads: its script fails on every page."""
+    for event, listeners in app.events.listeners.items():
+        app.events.listeners[event] = [
+            listener
+            for listener in listeners
+            if listener.handler.__module__ != "sphinx_thebe"
+            or listener.handler.__name__ == "st_static_path"  # its style sheet is asked for
+        ]
+
+
+# What the theme writes that a screen reader stumbles over, and what it should say. Found by the
+# browser tests; where a later theme has mended it, nothing matches and nothing happens.
+REPAIRS = (
+    # A button's name has to begin with what is written on it.
+    (r'(<button class="[^"]*search-button-field[^"]*") title="Search" aria-label="Search"', r"\1"),
+    (r'(<i class="theme-switch [^>]*?) +title="[^"]*"', r"\1"),
+    (r'<summary aria-label="Toggle hidden content">', "<summary>"),
+    # A list whose children are no list items.
+    (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
+)
+
+
+def repair(app: Sphinx, error: Exception | None) -> None:
+    """Mend the built pages where the theme stands in a reader's way."""
+    if error is None and app.builder.format == "html":
+        for path in Path(app.outdir).rglob("*.html"):
+            text = before = path.read_text(encoding="utf-8")
+            for wrong, right in REPAIRS:
+                text = re.sub(wrong, right, text)
+            if text != before:
+                path.write_text(text, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("build-finished", repair)
+    app.connect("config-inited", without_thebe)
+    app.add_directive("names", Names)
+    app.connect("autodoc-process-docstring", as_written, priority=100)  # before napoleon
+    app.connect("autodoc-skip-member", only_own)
     app.add_directive("ledger", Ledger)
     app.add_directive("run-time", RunTime)
     app.add_directive("run-times", RunTimes)

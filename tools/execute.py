@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import platform
@@ -20,8 +21,10 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import IO
 
 import nbformat
@@ -41,12 +44,19 @@ def code_of(notebook: NotebookNode) -> list[str]:
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
+@cache
+def provenance() -> ModuleType:
+    """``aelib.provenance``, alone: importing the package would wait for torch each time."""
+    spec = importlib.util.spec_from_file_location("provenance", ROOT / "aelib" / "provenance.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def inputs(path: Path, notebook: NotebookNode) -> str:
     """A hash of everything that can change what the notebook at ``path`` prints."""
-    from aelib.provenance import fingerprint
-
     sources = code_of(notebook)
-    total = hashlib.sha256(fingerprint(sources).encode())
+    total = hashlib.sha256(provenance().fingerprint(sources).encode())
     total.update(f"python {sys.version_info[0]}.{sys.version_info[1]}".encode())
     total.update((ROOT / "requirements.lock").read_bytes())
     everything = "\n".join(sources)
@@ -224,6 +234,7 @@ class Job:
     inputs: str
     process: subprocess.Popen[bytes]
     words: IO[bytes]
+    noise: IO[bytes]
     started: float
 
 
@@ -238,14 +249,22 @@ def start(path: Path, key: str, timeout: int, threads: int) -> Job:
     )
     environment.pop("JUPYTER_PATH", None)
     environment.setdefault("OMP_NUM_THREADS", str(threads))
-    words = tempfile.TemporaryFile()
+    words, noise = tempfile.TemporaryFile(), tempfile.TemporaryFile()
     process = subprocess.Popen(
         [sys.executable, __file__, "--one", str(path), "--timeout", str(timeout)],
         env=environment,
         stdout=words,
-        stderr=subprocess.STDOUT,
+        stderr=noise,
     )
-    return Job(path, key, process, words, time.perf_counter())
+    return Job(path, key, process, words, noise, time.perf_counter())
+
+
+def said(job: Job) -> str:
+    """What a finished process has to tell; the kernel's own chatter only where it failed."""
+    job.words.seek(0)
+    job.noise.seek(0)
+    words = job.words.read() + (job.noise.read() if job.process.returncode else b"")
+    return words.decode(errors="replace").strip()
 
 
 def stop(running: list[Job]) -> None:
@@ -274,10 +293,8 @@ def run_all(stale: dict[Path, str], jobs: int, timeout: int) -> list[Path]:
             time.sleep(0.1)
             for job in [job for job in running if job.process.poll() is not None]:
                 running.remove(job)
-                job.words.seek(0)
-                said = job.words.read().decode(errors="replace").strip()
-                if said:
-                    print(said)
+                if words := said(job):
+                    print(words)
                 if job.process.returncode:
                     failed.append(job.path)
                     stamps.pop(name(job.path), None)

@@ -29,7 +29,11 @@ class Bound:
     def __str__(self) -> str:
         if math.isinf(self.low):
             return f"below {self.high:g}"
-        return f"above {self.low:g}" if math.isinf(self.high) else f"between {self.low:g} and {self.high:g}"
+        return (
+            f"above {self.low:g}"
+            if math.isinf(self.high)
+            else f"between {self.low:g} and {self.high:g}"
+        )
 
 
 def below(limit: float) -> Bound:
@@ -113,9 +117,13 @@ class Claim:
         if self.kind not in KINDS:
             raise ValueError(f"kind is {self.kind!r}; {runtime.nearest(self.kind, KINDS)}")
         if not self.supported:
-            raise ValueError(f"claim {self.id}: supported= must name at least one condition, or nothing could refute it")
+            raise ValueError(
+                f"claim {self.id}: supported= must name at least one condition, or nothing could refute it"
+            )
         if not self.controls:
-            raise ValueError(f"claim {self.id}: controls= must name at least one trivial explanation that is measured too")
+            raise ValueError(
+                f"claim {self.id}: controls= must name at least one trivial explanation that is measured too"
+            )
         for what in ("statement", "source", "measure", "fails_when"):
             if not getattr(self, what).strip():
                 raise ValueError(f"claim {self.id}: {what} must not be empty")
@@ -134,7 +142,9 @@ class Claim:
         either = f"; conditional if {words(self.conditional)}" if self.conditional else ""
         return f"supported if {words(self.supported)}{either}; otherwise refuted"
 
-    def judge(self, readings: Mapping[str, Sequence[float] | float], kept: Kept | None = None) -> Card:
+    def judge(
+        self, readings: Mapping[str, Sequence[float] | float], kept: Kept | None = None
+    ) -> Card:
         """The verdict on what was measured.
 
         Args:
@@ -148,16 +158,29 @@ class Claim:
         needed = dict.fromkeys([*self.supported, *self.conditional, *self.controls])
         missing = [name for name in needed if name not in readings]
         if missing or not readings:
-            raise ValueError(f"claim {self.id}: readings lack {missing}; they have {list(readings)}")
-        table = {name: read(values, self.kind, f"claim {self.id}, {name}") for name, values in readings.items()}
+            raise ValueError(
+                f"claim {self.id}: readings lack {missing}; they have {list(readings)}"
+            )
+        table = {
+            name: read(values, self.kind, f"claim {self.id}, {name}")
+            for name, values in readings.items()
+        }
         long = None
         if kept is not None:
-            long = {name: read(values, self.kind, f"kept {name}") for name, values in kept.readings.items()}
-        return Card(self, table, self.decide(table), kept, long, self.decide(long) if long else None)
+            long = {
+                name: read(values, self.kind, f"kept {name}")
+                for name, values in kept.readings.items()
+            }
+        return Card(
+            self, table, self.decide(table), kept, long, self.decide(long) if long else None
+        )
 
     def decide(self, table: Mapping[str, Reading]) -> str:
         """ "supported", "conditional" or "refuted", by the rule."""
-        for verdict, conditions in (("supported", self.supported), ("conditional", self.conditional)):
+        for verdict, conditions in (
+            ("supported", self.supported),
+            ("conditional", self.conditional),
+        ):
             if conditions and all(bound.holds(table[name]) for name, bound in conditions.items()):
                 return verdict
         return "refuted"
@@ -200,8 +223,12 @@ class Card:
             "low": main.low,
             "high": main.high,
             "seeds": len(main.values) if claim.kind == "measured" else 0,
-            "controls": {name: reading for name, reading in others.items() if name in claim.controls},
-            "conditions": {name: reading for name, reading in others.items() if name not in claim.controls},
+            "controls": {
+                name: reading for name, reading in others.items() if name in claim.controls
+            },
+            "conditions": {
+                name: reading for name, reading in others.items() if name not in claim.controls
+            },
             "quantity": first,
             "unit": claim.unit,
             "source": claim.source,
@@ -225,10 +252,14 @@ class Card:
 
     def _html(self) -> str:
         claim, text = self.claim, html.escape
-        named = {f"control: {name}" if name in claim.controls else name: name for name in self.readings}
+        named = {
+            f"control: {name}" if name in claim.controls else name: name for name in self.readings
+        }
 
         def cells(reading: Reading) -> str:
-            spread = f" <small>[<data>{reading.low:.3g}</data>, <data>{reading.high:.3g}</data>]</small>"
+            spread = (
+                f" <small>[<data>{reading.low:.3g}</data>, <data>{reading.high:.3g}</data>]</small>"
+            )
             return f"<data>{reading.value:.3g}</data>" + (spread if len(reading.values) > 1 else "")
 
         main = next(iter(self.readings.values()))
@@ -241,8 +272,12 @@ class Card:
         rows = []
         for label, name in named.items():
             if self.long:
-                long_row = f"<td>{cells(self.long[name])}</td>" if name in self.long else "<td></td>"
-            unit = f" ({text(claim.unit)})" if claim.unit and name == next(iter(self.readings)) else ""
+                long_row = (
+                    f"<td>{cells(self.long[name])}</td>" if name in self.long else "<td></td>"
+                )
+            unit = (
+                f" ({text(claim.unit)})" if claim.unit and name == next(iter(self.readings)) else ""
+            )
             rows.append(
                 f"<tr><th scope='row'>{text(label)}{unit}</th><td>{cells(self.readings[name])}</td>{long_row}</tr>"
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 BADGES = {"success": "supported", "warning": "conditional", "danger": "refuted"}
 SAID = re.compile(r"Claim (\d+\.\d+)\s*\{bdg-(success|warning|danger)\}`(\w+)`")
 
+
 def find_chapters(folder: str | Path | None = None) -> Path:
     """The folder of the book's notebooks: the one given, ./chapters, or the current one in it.
 
@@ -74,15 +75,24 @@ def disagreements(folder: str | Path | None = None) -> list[str]:
     """Where the prose, the stored verdicts and the kept measurements do not agree; empty if fine."""
     records, words, wrong = ledger(folder), said(folder), []
     ids = [record["id"] for record in records]
-    wrong += [f"claim {one} is judged {ids.count(one)} times" for one in sorted(set(ids)) if ids.count(one) > 1]
-    wrong += [f"claim {one} stands in the prose but was never judged" for one in sorted(set(words) - set(ids))]
+    wrong += [
+        f"claim {one} is judged {ids.count(one)} times"
+        for one in sorted(set(ids))
+        if ids.count(one) > 1
+    ]
+    wrong += [
+        f"claim {one} stands in the prose but was never judged"
+        for one in sorted(set(words) - set(ids))
+    ]
     for record in records:
         number, verdict = record["id"], record["verdict"]
         prose = words.get(number, set())
         if not prose:
             wrong.append(f"claim {number} is {verdict}, and the prose does not say so")
         elif prose != {verdict}:
-            wrong.append(f"claim {number} is {verdict}, but the prose says {' and '.join(sorted(prose))}")
+            wrong.append(
+                f"claim {number} is {verdict}, but the prose says {' and '.join(sorted(prose))}"
+            )
         long = record.get("long", {}).get("verdict", verdict)
         if long != verdict:
             wrong.append(f"claim {number} is {verdict} in the live run and {long} in the kept one")

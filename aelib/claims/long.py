@@ -15,6 +15,7 @@ from aelib import provenance, runtime
 from aelib.claims.claim import Kept
 from aelib.claims.ledger import find_chapters, notebooks, source_of
 
+
 @dataclass(frozen=True)
 class Experiment:
     """A claim's experiment at two lengths: the chapter runs `short()`, `measure` runs `long()`."""
@@ -43,7 +44,9 @@ def experiment(id: str, *, short: Mapping, long: Mapping) -> Callable[[Callable]
         for name, settings in (("short", short), ("long", long)):
             unknown = set(settings) - accepted
             if unknown:
-                raise TypeError(f"{name}: {function.__name__} takes no {', '.join(sorted(unknown))}")
+                raise TypeError(
+                    f"{name}: {function.__name__} takes no {', '.join(sorted(unknown))}"
+                )
         return Experiment(id, function, dict(short), dict(long))
 
     return wrap
@@ -89,7 +92,9 @@ def current(id: str, folder: str | Path | None = None) -> str:
 def _known(id: str, folder: str | Path | None) -> tuple[Path, list[str]]:
     known = experiments(folder)
     if id not in known:
-        raise ValueError(f"claim {id!r} has no long measurement; {runtime.nearest(id, sorted(known)) if known else 'none has'}")
+        raise ValueError(
+            f"claim {id!r} has no long measurement; {runtime.nearest(id, sorted(known)) if known else 'none has'}"
+        )
     return known[id]
 
 
@@ -123,7 +128,9 @@ def measure(id: str, folder: str | Path | None = None, out: str | Path | None = 
         "machine": runtime.machine(),
         **runtime.versions(),
     })  # fmt: skip
-    return runtime.write_whole(target / f"{id}.json", (json.dumps(asdict(kept), indent=1) + "\n").encode())
+    return runtime.write_whole(
+        target / f"{id}.json", (json.dumps(asdict(kept), indent=1) + "\n").encode()
+    )
 
 
 def kept(id: str, folder: str | Path | None = None) -> Kept | None:
@@ -135,7 +142,9 @@ def kept(id: str, folder: str | Path | None = None) -> Kept | None:
             try:
                 return Kept(**json.loads(file.read_text(encoding="utf-8")))
             except (ValueError, TypeError) as error:
-                raise ValueError(f"{file} is not a kept measurement; run `python -m aelib measure {id}`") from error
+                raise ValueError(
+                    f"{file} is not a kept measurement; run `python -m aelib measure {id}`"
+                ) from error
     return None
 
 
@@ -148,7 +157,9 @@ def stale(folder: str | Path | None = None) -> list[str]:
         if found is None:
             wrong.append(f"claim {id} has no kept measurement; run `python -m aelib measure {id}`")
         elif found.provenance["fingerprint"] != current(id, folder):
-            wrong.append(f"claim {id}: its code or settings changed; run `python -m aelib measure {id}`")
+            wrong.append(
+                f"claim {id}: its code or settings changed; run `python -m aelib measure {id}`"
+            )
     for file in sorted((chapters / "measured").glob("*.json")):
         if file.stem not in known:
             wrong.append(f"{file.name} belongs to no experiment of the chapters; delete it")

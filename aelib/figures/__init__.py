@@ -5,10 +5,11 @@ No computation lives here: what is drawn comes in as tensors or arrays. Nothing 
 nothing is kept; each function returns what it made, and matplotlib is imported only when needed.
 """
 
-from .charts import bars, curves, field, heat
+from .charts import bars, curves
 from .explorer import Explorer, explore
 from .images import grid
 from .look import STROKES, Stroke, canvas, style
+from .maps import field, heat
 from .shown import Shown, show
 
 __all__ = [

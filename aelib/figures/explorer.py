@@ -14,30 +14,33 @@ from .shown import check_alt, check_name, data_uri, png
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FRAME_DPI = 100  # 640 pixels across, a text column's width
-FRAME_COLOURS = 128  # a palette: frames are many, and a page has to stay under 2 MB
-LARGEST = 900_000  # bytes of HTML one explorer may weigh
+LARGEST = 900_000  # bytes of HTML one explorer may weigh; a page has to stay under 2 MB
 
 # Ids come from the explorer's name, so several live on one page. The script looks for explorers
 # that it has not woken yet, so running a cell twice in one notebook wakes the new one. Until it
-# has run, the controls stay hidden: without JavaScript there is a picture and no dead slider.
-# Colours are the page's own (inherit, currentColor), so the page's dark mode is ours.
+# has run, the controls stay hidden: where scripts do not run, or were stripped, there is a picture
+# and no dead slider.
+# Colours are the page's own, so the page's dark mode is ours; the style rule takes away the pale
+# slab that the book's theme puts under HTML outputs in dark mode, where tables may need one.
 _PAGE = """\
 <figure class="aelib-explorer" id="{name}" style="margin:0;max-width:{width}px;color:inherit">
+<style>html[data-theme="dark"] .text_html:has(> .aelib-explorer) {{
+ background: none !important; color: inherit !important; padding: 0 !important }}</style>
 <img src="{first}" alt="{alt}" width="{width}" height="{height}"
- style="display:block;max-width:100%;height:auto;margin:0;box-sizing:border-box">
+ style="display:block;max-width:100%;height:auto;margin:0;padding:0">
 <div data-part="controls" hidden>
 <div style="display:flex;flex-wrap:wrap;gap:.25rem .75rem;align-items:center;margin-top:.5rem">
 <label for="{name}-slider">{label}</label>
 <input type="range" id="{name}-slider" min="0" max="{last}" step="1" value="0" autocomplete="off"
  aria-valuetext="{shown}"
- style="flex:1 1 10rem;min-width:8rem;height:2rem;margin:0;accent-color:currentColor">
+ style="flex:1 1 10rem;min-width:8rem;height:2rem;margin:0;
+  accent-color:var(--pst-color-primary,#0072B2)">
 <output for="{name}-slider" aria-live="off"
  style="min-width:{digits}ch;text-align:right;font-variant-numeric:tabular-nums">{shown}</output>
 </div></div>
 <span data-part="spoken" aria-live="polite" style="position:absolute;width:1px;height:1px;\
 overflow:hidden;clip-path:inset(50%);white-space:nowrap"></span>
-<noscript><p>The slider needs JavaScript; this is the first of {count} pictures.</p></noscript>
+<p data-part="still">The slider needs JavaScript; this is the first of {count} pictures.</p>
 {caption}<script>
 (function () {{
   var frames = {frames};
@@ -57,6 +60,7 @@ overflow:hidden;clip-path:inset(50%);white-space:nowrap"></span>
     }}
     slider.addEventListener("input", turn);
     root.querySelector('[data-part="controls"]').hidden = false;
+    root.querySelector('[data-part="still"]').hidden = true;
   }});
 }})();
 </script></figure>"""
@@ -92,7 +96,7 @@ class Explorer:
             last=len(frames) - 1,
             count=len(frames),
             digits=max(map(len, self.shown)),
-            caption=f"<figcaption>{html.escape(self.caption)}</figcaption>\n" if self.caption else "",
+            caption=_below(self.caption),
             frames=json.dumps(frames).replace("<", "\\u003c"),  # no text can end the script
         )
 
@@ -117,7 +121,7 @@ def explore(
     alt: Callable[[Any], str],
     caption: str = "",
     live: Sequence[Any] | None = None,
-    text: Callable[[Any], str] = "{:g}".format,
+    text: Callable[[Any], str] | None = None,
 ) -> Explorer:
     """A slider as the last expression of a notebook cell.
 
@@ -137,7 +141,8 @@ def explore(
         alt: value to a sentence saying what that picture shows.
         caption: a line below the static picture, plain text.
         live: finer values for the live slider; `values` if left out.
-        text: value to what the page shows for it. The default suits numbers.
+        text: value to what the page shows for it; numbers in short and strings as they are if
+            left out.
 
     Raises TypeError if draw gives something else than a Figure; ValueError if a text is missing,
     all alt texts are the same, frames differ in size, or together they are too heavy for a page.
@@ -147,6 +152,7 @@ def explore(
     check_name(name, "play-")
     if not isinstance(label, str) or not label.strip():
         raise ValueError("label: expected what the slider changes, in words, got nothing")
+    text = text or _short
     values = list(values)
     if len(values) < 2:
         raise ValueError(f"values: expected two or more to slide between, got {len(values)}")
@@ -156,16 +162,15 @@ def explore(
     def picture(figure: Any, value: Any) -> bytes:
         if not isinstance(figure, Figure):
             raise TypeError(
-                f"draw: expected a matplotlib Figure for {text(value)}, "
-                f"got {type(figure).__name__}"
+                f"draw: expected a matplotlib Figure for {text(value)}, got {type(figure).__name__}"
             )
-        return png(figure, FRAME_DPI, FRAME_COLOURS)
+        return png(figure)
 
     alts = tuple(alt(value) for value in values)
     for value, sentence in zip(values, alts, strict=True):
         check_alt(f"alt({text(value)})", sentence)
     if len(set(alts)) == 1:
-        raise ValueError("alt: the same for every value; say what the slider changes in the picture")
+        raise ValueError("alt: the same for every value; say what the slider changes")
     frames = tuple(
         picture(draw(value) if callable(draw) else draw[i], value) for i, value in enumerate(values)
     )
@@ -174,7 +179,9 @@ def explore(
         raise ValueError(f"draw: expected frames of one size, got {sorted(sizes)} pixels")
 
     def widget() -> Any:
-        return _widget(label, live or values, text, lambda v: (picture(draw(v), v), alt(v)))
+        return _widget(
+            label, live or values, text, lambda v: (picture(draw(v), v), alt(v)), caption
+        )
 
     made = Explorer(
         name=name,
@@ -194,9 +201,23 @@ def explore(
     return made
 
 
+def _short(value: Any) -> str:
+    """What a page shows for a value nobody has written a text for."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _below(caption: str) -> str:
+    """The caption as HTML, or nothing."""
+    return (
+        f'<figcaption style="color:inherit">{html.escape(caption)}</figcaption>\n'
+        if caption
+        else ""
+    )
+
+
 def _size(picture: bytes) -> tuple[int, int]:
     """(width, height) of a PNG, from its header."""
-    return int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])
+    return int.from_bytes(picture[16:20], "big"), int.from_bytes(picture[20:24], "big")
 
 
 def _widget(
@@ -204,8 +225,9 @@ def _widget(
     values: Sequence[Any],
     text: Callable[[Any], str],
     draw: Callable[[Any], tuple[bytes, str]],
+    caption: str,
 ) -> Any:
-    """An ipywidgets slider over values above the picture that draw gives, with its alt text."""
+    """An ipywidgets slider over values, and the picture that draw gives, with its alt text."""
     import ipywidgets
 
     slider = ipywidgets.SelectionSlider(
@@ -230,4 +252,4 @@ def _widget(
 
     slider.observe(turn, names="value")
     turn()
-    return ipywidgets.VBox([slider, window])
+    return ipywidgets.VBox([slider, window, ipywidgets.HTML(_below(caption))])

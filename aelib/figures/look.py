@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PAPER, INK, GREY, FAINT = "#fbfaf6", "#1f2328", "#63686e", "#e3e0d7"
 WIDTH = 6.4  # inches; every size below is chosen for a figure of this width
 DPI = 144  # 922 pixels across: sharp in a text column, 20 to 100 kB
-TEXT, SMALL = 11.0, 10.0  # points; 10 points is 8 pixels on a phone 360 pixels wide
+TEXT, SMALL = 12.0, 11.0  # points; 11 points are 8.6 pixels on a phone 360 pixels wide
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,13 @@ def style() -> Iterator[None]:
         "hatch.linewidth": 0.6,
         "legend.frameon": False,
         "legend.borderpad": 0.0,
-        "legend.handlelength": 2.8,
-        "legend.columnspacing": 1.4,
+        "legend.handlelength": 2.3,  # in units of the font size, as the next two
+        "legend.handletextpad": 0.5,
+        "legend.columnspacing": 1.2,
+        "figure.constrained_layout.w_pad": 0.09,
+        "figure.constrained_layout.h_pad": 0.09,
+        "figure.constrained_layout.wspace": 0.04,
+        "figure.constrained_layout.hspace": 0.04,
     }
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -111,7 +116,7 @@ def canvas(
 
     if nrows < 1 or ncols < 1:
         raise ValueError(f"canvas needs at least one row and one column, got {nrows} and {ncols}")
-    height = nrows * (1.9 + 0.29 * width / ncols) if height is None else height
+    height = nrows * (2.1 + 0.29 * width / ncols) if height is None else height
     if width <= 0 or height <= 0:
         raise ValueError(f"canvas needs a width and a height above 0, got {width} and {height}")
     figure = Figure(figsize=(width, height), layout="constrained")  # unknown to pyplot: no leak
@@ -184,9 +189,15 @@ def strokes(labels: Sequence[str]) -> Mapping[str, Stroke]:
     return dict(zip(labels, STROKES, strict=False))
 
 
+def typed(value: float, number: str) -> str:
+    """The value in the given format, with a true minus sign, as on the axes."""
+    return format(value, number).replace("-", "\N{MINUS SIGN}")
+
+
 def text_width(text: str, size: float) -> float:
     """Width in inches of `text` set at `size` points; of its widest line if it has several."""
     from matplotlib.textpath import TextPath
 
     lines = [line for line in text.split("\n") if line.strip()]
-    return max((TextPath((0, 0), line, size=size).get_extents().x1 for line in lines), default=0) / 72
+    widths = [TextPath((0, 0), line, size=size).get_extents().x1 for line in lines]
+    return max(widths, default=0) / 72

@@ -1,4 +1,4 @@
-"""show: a picture leaves the book's code with its name, its alt text and its caption, or not at all."""
+"""show: a picture comes with its name, its alt text and its caption, or not at all."""
 
 from __future__ import annotations
 
@@ -74,21 +74,24 @@ def show(figure: Figure, *, name: str, alt: str, caption: str) -> Shown:
 
 
 @style()
-def png(figure: Figure, dpi: float | None = None, colours: int | None = None) -> bytes:
+def png(figure: Figure) -> bytes:
     """The figure as PNG bytes: no date, no software name, so equal figures are equal bytes.
 
-    `dpi` in dots an inch (the figure's own if left out); `colours` reduces the picture to a
-    palette of that many, which makes it some three times smaller.
+    Lines and bars are stored with a palette of 256 colours where that moves no dot by more than
+    16 of 255, which makes them three times smaller; images are stored exactly.
     """
-    from PIL import Image
+    from PIL import Image, ImageChops
 
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=dpi or "figure")
+    for _ in range(4 if figure.get_layout_engine() else 0):
+        figure.draw_without_rendering()  # the layout nears its end in steps; so it is at rest
+    raw, out = io.BytesIO(), io.BytesIO()
+    figure.savefig(raw, format="png", dpi=figure.dpi)
     picture = Image.open(raw).convert("RGB")  # the paper is opaque: nothing is lost with alpha
-    if colours:
-        picture = picture.quantize(colours, dither=Image.Dither.NONE)
-    out = io.BytesIO()
-    picture.save(out, format="png", optimize=True)
+    reduced = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    difference = ImageChops.difference(picture, reduced.convert("RGB"))
+    moved = max(high for _, high in difference.getextrema())
+    allowed = 0 if any(ax.images for ax in figure.axes) else 16
+    (reduced if moved <= allowed else picture).save(out, format="png", optimize=True)
     return out.getvalue()
 
 
@@ -113,7 +116,7 @@ def check_alt(argument: str, alt: str) -> None:
             f"{argument}: expected a sentence saying what the picture shows, got nothing"
         )
     if re.fullmatch(r"\S+\.\w{2,4}", alt.strip()):
-        raise ValueError(f"{argument}: expected a sentence, got what looks like a file name: {alt!r}")
+        raise ValueError(f"{argument}: expected a sentence, got a file name: {alt!r}")
     if len(alt.strip()) < 20 or len(alt.split()) < 4:
         raise ValueError(
             f"{argument}: expected a sentence (20 characters and four words or more), got {alt!r}"

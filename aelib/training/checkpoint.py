@@ -22,7 +22,9 @@ def check(path: str | Path | None, resume: bool) -> Path | None:
         return None
     file = Path(path)
     if file.exists() and not resume:
-        raise FileExistsError(f"checkpoint: {file} exists; resume=True goes on from it, or give another name")
+        raise FileExistsError(
+            f"checkpoint: {file} exists; resume=True goes on from it, or give another name"
+        )
     runtime.check_writable(file.parent, "a checkpoint")
     return file
 
@@ -68,10 +70,16 @@ def load(file: Path, run: Run, seen: Seen, about: dict) -> None:
             came = {"models": "another model", "images": "other images"}.get(what) or (
                 f"other settings {meta['about'][what]}, these are {about[what]}"
             )
-            raise ValueError(f"checkpoint: {file} belongs to {came}; give another file's name or start anew")
-    missing = set(seen.rows) ^ {name[5:] for name in tensors if name.startswith("seen.")} ^ {"steps"}
+            raise ValueError(
+                f"checkpoint: {file} belongs to {came}; give another file's name or start anew"
+            )
+    missing = (
+        set(seen.rows) ^ {name[5:] for name in tensors if name.startswith("seen.")} ^ {"steps"}
+    )
     if missing:
-        raise ValueError(f"watch: the checkpoint {file} watched other numbers ({', '.join(sorted(missing))})")
+        raise ValueError(
+            f"watch: the checkpoint {file} watched other numbers ({', '.join(sorted(missing))})"
+        )
     for number, (net, generator) in enumerate(zip(run.nets, run.generators, strict=True)):
         head = f"model.{number}."
         net.load_state_dict({n[len(head) :]: t for n, t in tensors.items() if n.startswith(head)})

@@ -65,7 +65,10 @@ class Seen:
             self.rows[name].append(row)
 
     def history(self, seconds: float, stopped: str) -> History:
-        table = {name: np.array(rows, dtype=float).reshape(-1, self.seeds).T for name, rows in self.rows.items()}
+        table = {
+            name: np.array(rows, dtype=float).reshape(-1, self.seeds).T
+            for name, rows in self.rows.items()
+        }
         return History(np.array(self.steps, dtype=int), table.pop("loss"), table, seconds, stopped)
 
 
@@ -75,7 +78,11 @@ def check_loss(losses: list[float], seen: Seen, step: int, lr: float, history) -
         exploded = first is not None and loss > 1000 * max(first[number], 1e-3)
         if math.isfinite(loss) and not exploded:
             continue
-        what = "is not finite" if not math.isfinite(loss) else f"has grown to {loss:.3g}, from {first[number]:.3g}"
+        what = (
+            "is not finite"
+            if not math.isfinite(loss)
+            else f"has grown to {loss:.3g}, from {first[number]:.3g}"
+        )
         since = seen.steps[-1] if seen.steps else 0
         raise TrainingDiverged(
             f"the loss of model {number} {what}, between steps {since} and {step}; try a smaller lr "

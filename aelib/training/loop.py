@@ -90,7 +90,9 @@ def fit(
         raise TypeError("models: expected an nn.Module or a non-empty list of them")
     sets = [images] * len(nets) if isinstance(images, Tensor) else list(images)
     if len(sets) != len(nets):
-        raise ValueError(f"images: expected one tensor, or one per model ({len(nets)}), got {len(sets)}")
+        raise ValueError(
+            f"images: expected one tensor, or one per model ({len(nets)}), got {len(sets)}"
+        )
     for number, one in enumerate(sets):
         if number == 0 or one is not sets[0]:
             check_images(one, "images")
@@ -102,7 +104,9 @@ def fit(
     if not (isinstance(lr, int | float) and math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr: expected a positive number, got {lr!r}")
     if isinstance(optimiser, str) and optimiser not in OPTIMISERS:
-        raise ValueError(f"optimiser is {optimiser!r}; {runtime.nearest(optimiser, list(OPTIMISERS))}")
+        raise ValueError(
+            f"optimiser is {optimiser!r}; {runtime.nearest(optimiser, list(OPTIMISERS))}"
+        )
     records = _record_steps(record, steps)
     for net, one in zip(nets, sets, strict=True):
         home = next(net.parameters(), one).device
@@ -112,11 +116,17 @@ def fit(
     accelerator = _accelerator(device, precision)
     share = accelerator.num_processes
     if (batch or smallest) % share:
-        raise ValueError(f"batch: {batch or smallest} images cannot be shared by {share} processes; change batch")
+        raise ValueError(
+            f"batch: {batch or smallest} images cannot be shared by {share} processes; change batch"
+        )
     if together is None:
         small = (batch or smallest) * count_parameters(nets[0]) < SMALL_STEP
-        together = len(nets) > 1 and (accelerator.device.type != "cpu" or small) and _can_stack(nets, sets)
-    run = Run(nets, sets, objective, batch, lr, optimiser, seed, together and len(nets) > 1, accelerator)
+        together = (
+            len(nets) > 1 and (accelerator.device.type != "cpu" or small) and _can_stack(nets, sets)
+        )
+    run = Run(
+        nets, sets, objective, batch, lr, optimiser, seed, together and len(nets) > 1, accelerator
+    )
     seen = Seen(tuple(watch or ()), len(nets))
     about = run.about(seed) if file else {}
     if file and resume and file.exists():
@@ -174,7 +184,11 @@ def _record_steps(record: int | Sequence[int], steps: int) -> frozenset[int]:
 def _can_stack(nets: Sequence[nn.Module], sets: Sequence[Tensor]) -> bool:
     """Whether the models can share one graph: one architecture, no buffers, sets of one length."""
     alike = {tuple((name, tuple(p.shape)) for name, p in net.named_parameters()) for net in nets}
-    return len(alike) == 1 and not any(True for _ in nets[0].buffers()) and len({len(s) for s in sets}) == 1
+    return (
+        len(alike) == 1
+        and not any(True for _ in nets[0].buffers())
+        and len({len(s) for s in sets}) == 1
+    )
 
 
 def _accelerator(device: str | torch.device | None, precision: str):
@@ -182,7 +196,9 @@ def _accelerator(device: str | torch.device | None, precision: str):
     from accelerate.state import AcceleratorState
 
     if precision not in ("no", "bf16", "fp16"):
-        raise ValueError(f"precision is {precision!r}; {runtime.nearest(precision, ('no', 'bf16', 'fp16'))}")
+        raise ValueError(
+            f"precision is {precision!r}; {runtime.nearest(precision, ('no', 'bf16', 'fp16'))}"
+        )
     on_cpu = device is not None and runtime.device(device).type == "cpu"
     if AcceleratorState._shared_state:
         # Accelerate keeps the first choice of device and precision for the whole process.

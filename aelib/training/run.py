@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from aelib import runtime
 from aelib.training.stack import Stack
 
-OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
 
 # Above this size the images stay where they are and each batch travels by itself.
 RESIDENT_BYTES = 4 << 30
@@ -21,7 +24,12 @@ class Run:
     """The state of a training: nets, optimisers, batch generators, step."""
 
     def __init__(self, nets, sets, objective, batch, lr, optimiser, seed, together, accelerator):
-        self.nets, self.objective, self.batch, self.accelerator = nets, objective, batch, accelerator
+        self.nets, self.objective, self.batch, self.accelerator = (
+            nets,
+            objective,
+            batch,
+            accelerator,
+        )
         self.settings = {
             "objective": getattr(objective, "__name__", repr(objective)),
             "batch": batch, "lr": lr, "seed": seed, "together": together,
@@ -33,7 +41,9 @@ class Run:
         self.step = 0
         self.generators = [runtime.generator(seed + number) for number in range(len(nets))]
         place = accelerator.device
-        resident = sum(one.numel() * one.element_size() for one in {id(s): s for s in sets}.values())
+        resident = sum(
+            one.numel() * one.element_size() for one in {id(s): s for s in sets}.values()
+        )
         if resident <= RESIDENT_BYTES:
             moved = {id(one): one.to(place) for one in sets}
             self.sets_there = [moved[id(one)] for one in sets]
@@ -47,8 +57,12 @@ class Run:
         self.parts: list[tuple[nn.Module, torch.optim.Optimizer]] = []
         for module in [self.stack] if self.stack is not None else nets:
             module.to(place)
-            self.parts.append(accelerator.prepare(module, make(module.parameters(), lr=lr, **extra)))
-        self.totals = [torch.zeros(1 if self.stack is None else len(nets), device=place) for _ in self.parts]
+            self.parts.append(
+                accelerator.prepare(module, make(module.parameters(), lr=lr, **extra))
+            )
+        self.totals = [
+            torch.zeros(1 if self.stack is None else len(nets), device=place) for _ in self.parts
+        ]
         self.since = 0
 
     def draw(self, number: int) -> Tensor:
@@ -63,14 +77,18 @@ class Run:
             chosen = torch.randint(count, (self.batch,), generator=generator)
         else:
             chosen = torch.randperm(count, generator=generator)[: self.batch]
-        return there[chosen[rank::share].to(there.device)].to(self.accelerator.device, non_blocking=True)
+        return there[chosen[rank::share].to(there.device)].to(
+            self.accelerator.device, non_blocking=True
+        )
 
     def advance(self) -> None:
         """One optimiser step of every model."""
         batches = [self.draw(number) for number in range(len(self.nets))]
         if self.stack is not None:
             batches = [torch.stack(batches)]  # (seeds, batch, channels, height, width)
-        for (module, optimiser), total, images in zip(self.parts, self.totals, batches, strict=True):
+        for (module, optimiser), total, images in zip(
+            self.parts, self.totals, batches, strict=True
+        ):
             with self.accelerator.autocast():
                 loss = self.objective(module, images).float().mean(-1)  # () or (seeds,)
             self.accelerator.backward(loss.sum())
@@ -113,8 +131,13 @@ class Run:
 
     def about(self, seed: int) -> dict:
         """What a checkpoint must agree with: the models, the images, the settings."""
-        shapes = [{name: list(value.shape) for name, value in net.state_dict().items()} for net in self.nets]
+        shapes = [
+            {name: list(value.shape) for name, value in net.state_dict().items()}
+            for net in self.nets
+        ]
         digest = hashlib.sha256()
         for one in {id(s): s for s in self.sets}.values():
-            digest.update(str(tuple(one.shape)).encode() + one.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(
+                str(tuple(one.shape)).encode() + one.detach().cpu().contiguous().numpy().tobytes()
+            )
         return {"models": shapes, "images": digest.hexdigest(), "settings": self.settings}

@@ -25,7 +25,9 @@ class Stack(nn.Module):
                 "use together=False"
             )
         self._names = list(stacked)
-        self.stacked = nn.ParameterList([nn.Parameter(value.detach().clone()) for value in stacked.values()])
+        self.stacked = nn.ParameterList(
+            [nn.Parameter(value.detach().clone()) for value in stacked.values()]
+        )
         self._models = tuple(models)  # a tuple, so that they are not registered as submodules
         self._bare = (deepcopy(models[0]).to("meta"),)
 

@@ -1,0 +1,24 @@
+"""Images in, and what spoils them: bundled sets, torchvision's sets, a reader's folder, noise.
+
+Every set arrives as one `Images`: float32 tensors in [0, 1] of shape (n, channels, height, width),
+already divided into training and test images. "digits" and "photos" are read from files that
+scikit-learn and scikit-image ship inside their packages, so a first run needs no network.
+Heavy imports wait inside the functions that need them: `import aelib` stays quick.
+"""
+
+from aelib.data.checks import ValueRangeWarning, check_images
+from aelib.data.folder import UnreadableImagesWarning
+from aelib.data.images import Images
+from aelib.data.noise import GaussianNoise, gaussian, white_noise
+from aelib.data.sets import load
+
+__all__ = [
+    "GaussianNoise",
+    "Images",
+    "UnreadableImagesWarning",
+    "ValueRangeWarning",
+    "check_images",
+    "gaussian",
+    "load",
+    "white_noise",
+]

@@ -1,0 +1,101 @@
+"""Crops of the photographs that scikit-image and scikit-learn carry; nothing is downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from aelib.data.images import Images
+from aelib.data.pixels import pixels_of, with_channels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+# The colour photographs of everyday things in the two packages, as (file, package, folder).
+# Left out: microscope and telescope pictures, drawings, the grey ones, and the right half of the
+# motorcycle's stereo pair, which would be one scene twice.
+TRAIN_PHOTOS = (
+    ("astronaut.png", "skimage", "data"),
+    ("china.jpg", "sklearn", "datasets/images"),
+    ("motorcycle_left.png", "skimage", "data"),
+    ("flower.jpg", "sklearn", "datasets/images"),
+    ("rocket.jpg", "skimage", "data"),
+)
+# Of all pairs, the one whose crops the other five's principal components fit most nearly as well
+# as their own (error ratios .8, .9, 1.2 with 16, 64, 256 components at 16×16).
+TEST_PHOTOS = (
+    ("chelsea.png", "skimage", "data"),
+    ("coffee.png", "skimage", "data"),
+)
+
+
+def photo_crops(size: int, channels: int, train: int, test: int, seed: int) -> Images:
+    """Square crops of bundled photographs; no test crop is from a training photograph.
+
+    The photographs take turns, so every run of crops is balanced over them. A crop's side is
+    drawn evenly on a logarithmic scale, from twice `size` (so that a small crop shows a thing, not
+    a flat patch of it) to half the photograph's short side (so that two crops are seldom nearly
+    the same); its place evenly; half of the crops are mirrored. The photograph is then averaged
+    down to `size`. Flat crops stay: sky belongs to natural images. Asking for more crops keeps the
+    earlier ones. With one channel they are the luma of the same crops in colour.
+    """
+    sides = [[_bundled_photo(*photo) for photo in side] for side in (TRAIN_PHOTOS, TEST_PHOTOS)]
+    short = min(min(picture.size) for pictures in sides for picture in pictures)
+    if size > short:
+        raise ValueError(
+            f"size: the smallest of the bundled photographs has a short side of {short} pixels,"
+            f" got {size}; ask for {short} or less, or load a folder of larger photographs"
+        )
+    done = []
+    for stream, (pictures, count) in enumerate(zip(sides, (train, test), strict=True)):
+        # A stream for each side: the number of training crops does not change the test crops.
+        draws = np.random.default_rng([seed, stream]).random((count, 4))
+        crops = np.empty((count, 3, size, size), np.float32)
+        for turn, picture in enumerate(pictures):
+            _cut(picture, draws[turn :: len(pictures)], crops[turn :: len(pictures)])
+        done.append(with_channels(torch.from_numpy(crops), channels))
+    return Images(
+        "photos",
+        *done,
+        train_sources=_sources(TRAIN_PHOTOS, train),
+        test_sources=_sources(TEST_PHOTOS, test),
+    )
+
+
+def _sources(photos: tuple[tuple[str, str, str], ...], count: int) -> tuple[str, ...]:
+    return tuple(PurePath(photos[i % len(photos)][0]).stem for i in range(count))
+
+
+def _cut(picture: Picture, draws: np.ndarray, crops: np.ndarray) -> None:
+    """Fill `crops` from one photograph, a row (scale, left, top, mirror) of `draws` for each."""
+    size, short = crops.shape[-1], min(picture.size)
+    smallest = min(2 * size, short)
+    largest = max(smallest, short / 2)
+    for crop, (scale, left, top, mirror) in zip(crops, draws, strict=True):
+        side = round(smallest * (largest / smallest) ** scale)
+        x, y = int(left * (picture.width - side + 1)), int(top * (picture.height - side + 1))
+        pixels = pixels_of(picture, (size, size), (x, y, x + side, y + side))
+        crop[:] = pixels[..., ::-1] if mirror < 0.5 else pixels
+
+
+def _bundled_photo(file: str, package: str, folder: str) -> Picture:
+    """A photograph inside an installed package, by its path.
+
+    The packages' own loaders are passed by, since some download what they do not find.
+    """
+    from PIL import Image
+
+    product = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[package]
+    found = importlib.util.find_spec(package)
+    path = Path(found.origin).parent / folder / file if found and found.origin else None
+    if path is None or not path.is_file():
+        raise FileNotFoundError(
+            f'"photos" needs {file}, which the {product} installed here does not hold; install'
+            f' another version of {product}, or load "digits" or a folder of your own'
+        )
+    with Image.open(path) as picture:
+        return picture.convert("RGB")

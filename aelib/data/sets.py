@@ -1,0 +1,160 @@
+"""`load`: images by the name of a set, or from a folder."""
+
+from __future__ import annotations
+
+import http.client
+import math
+from pathlib import Path, PurePath
+
+import numpy as np
+import torch
+
+from aelib import runtime
+from aelib.data.folder import folder_images
+from aelib.data.images import Images, check_whole, pick
+from aelib.data.photos import photo_crops
+from aelib.data.pixels import with_channels
+
+SETS = ("digits", "photos", "cifar10", "mnist", "fashion_mnist")
+
+# What torchvision raises where files are missing or cut short, or where a server says no.
+FAILURES = (
+    OSError, RuntimeError, ValueError, EOFError, AssertionError, http.client.HTTPException,
+)  # fmt: skip
+
+
+def load(
+    name: str | PurePath,
+    size: int | None = None,
+    *,
+    channels: int | None = None,
+    train: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+) -> Images:
+    """Load images by the name of a set, or from a folder.
+
+    Args:
+        name: one of
+
+            - "digits": scikit-learn's 1,797 handwritten digits, 8×8, grey, labelled; a fifth,
+              drawn by seed, is for testing. Writers are not told apart, so one hand may be on
+              both sides. No network.
+            - "photos": crops of seven colour photographs; two of them are only for testing.
+              32×32, 2,048 and 512 crops unless said otherwise. How they are cut: `photo_crops`.
+              No network.
+            - "cifar10", "mnist", "fashion_mnist": torchvision's, with their own division,
+              downloaded into `runtime.cache_folder()` if they are not there.
+            - the path of a folder: images of your own, subfolders included. How they are read,
+              labelled and divided: `folder_images`.
+        size: height and width in pixels. None keeps a set's own size, and needs all images in a
+            folder to have one. Images in a folder are made smaller and cropped at the centre,
+            never enlarged; the small sets (digits, torchvision's) can be.
+        channels: 1 (luma) or 3 (grey three times). None: a set's own number; 3 for a folder.
+        train, test: how many images, chosen by seed. None: all there are.
+        seed: of every choice. The same arguments give the same tensors.
+
+    Raises:
+        TypeError, ValueError: for an unknown name or an argument out of range, before any work;
+            for a folder without enough readable images, or with images too small.
+        FileNotFoundError, NotADirectoryError: for a path that leads to no folder.
+        OSError: if the cache folder cannot be written to, before any download.
+        ConnectionError: if a download fails.
+
+    Warns:
+        UnreadableImagesWarning: names the files of a folder that could not be read.
+
+    Source: chapter 1 introduces "digits", chapter 2 "photos".
+    """
+    for argument, value in (("size", size), ("train", train), ("test", test)):
+        if value is not None:
+            check_whole(argument, value, least=1)
+    check_whole("seed", seed, least=0)
+    if channels is not None:
+        check_whole("channels", channels, least=1)
+        if channels not in (1, 3):
+            raise ValueError(f"channels: expected 1 (grey) or 3 (colour), got {channels}")
+
+    match name:
+        case "digits":
+            return _digits(size, channels, train, test, seed)
+        case "photos":
+            return photo_crops(size or 32, channels or 3, train or 2048, test or 512, seed)
+        case "cifar10" | "mnist" | "fashion_mnist":
+            return _torchvision(name, size, channels, train, test, seed)
+    return folder_images(_existing_folder(name), size, channels or 3, train, test, seed)
+
+
+def _existing_folder(name: str | PurePath) -> Path:
+    if not isinstance(name, (str, PurePath)):
+        raise TypeError(f"name: expected the name of a set or a path, got {type(name).__name__}")
+    folder = Path(name).expanduser()
+    if str(name) and folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise NotADirectoryError(f"name: expected a folder of images, got the file {str(name)!r}")
+    if isinstance(name, PurePath) or len(folder.parts) > 1:
+        raise FileNotFoundError(f"name: there is no folder {str(name)!r}")
+    raise ValueError(
+        f"name: {name!r} is neither a set nor a folder here; {runtime.nearest(name.lower(), SETS)};"
+        " or give the path of a folder of images"
+    )
+
+
+def _digits(size, channels, train, test, seed) -> Images:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    images = torch.from_numpy(pixels[order]).float().div(16).view(-1, 1, 8, 8)
+    labels = torch.from_numpy(labels[order]).long()
+    held_out = math.ceil(len(labels) / 5)
+    parts = (images[held_out:], labels[held_out:]), (images[:held_out], labels[:held_out])
+    return _finished("digits", parts, map(str, range(10)), size, channels, (train, test), seed)
+
+
+def _torchvision(name, size, channels, train, test, seed) -> Images:
+    from torchvision import datasets
+
+    kinds = {"cifar10": "CIFAR10", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+    kind = getattr(datasets, kinds[name])
+    folder = runtime.cache_folder()
+    try:
+        sides = [kind(str(folder), train=side, download=False) for side in (True, False)]
+    except FAILURES:  # not there, or not whole
+        # Before minutes of downloading, not after.
+        runtime.check_writable(folder, f"{name!r} (AELIB_CACHE names the folder for downloads)")
+        try:
+            sides = [kind(str(folder), train=side, download=True) for side in (True, False)]
+        except FAILURES as error:
+            reason = " ".join(str(error).split())  # torchvision's runs over several lines
+            raise ConnectionError(
+                f"{name!r} is not, or not whole, in {folder}, and fetching it failed ({reason})."
+                " Try again with a network, after deleting what may be damaged there; or load"
+                ' "digits" or "photos", which need no network, or a folder of your own images'
+            ) from error
+    parts = []
+    for side in sides:
+        pixels = torch.as_tensor(side.data)
+        pixels = pixels[:, None] if pixels.ndim == 3 else pixels.movedim(-1, 1)
+        parts.append((pixels, torch.as_tensor(side.targets)))  # (n, channels, height, width), (n,)
+    return _finished(name, parts, sides[0].classes, size, channels, (train, test), seed)
+
+
+def _finished(name, parts, classes, size, channels, counts, seed) -> Images:
+    """Choose, then convert: a thousand images of CIFAR-10 never cost the memory of them all."""
+    done = []
+    for argument, n, (images, labels) in zip(("train", "test"), counts, parts, strict=True):
+        if n is not None:
+            side = "training" if argument == "train" else "test"
+            picked = pick(argument, n, len(images), side, name, seed)
+            images, labels = images[picked], labels[picked]
+        images = images.float().div(255) if images.dtype == torch.uint8 else images
+        images = with_channels(images, channels or images.shape[1])
+        if size is not None and tuple(images.shape[-2:]) != (size, size):
+            images = torch.nn.functional.interpolate(
+                images, (size, size), mode="bilinear", antialias=True
+            ).clamp(0, 1)
+        done.append((images.contiguous(), labels))
+    (train, train_labels), (test, test_labels) = done
+    return Images(name, train, test, train_labels, test_labels, tuple(classes))

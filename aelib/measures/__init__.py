@@ -1,0 +1,86 @@
+"""Measures: what a net does to images, as numbers; one per example wherever that makes sense.
+
+Notation, as in the book: a is a clean image of d elements, e noise of deviation sigma, O the net,
+n the number of images; every image tensor is (n, channels, height, width). A net is any callable
+from such a tensor to one of the same shape. It is run without gradients, in evaluation mode (each
+module's own mode comes back afterwards) and in chunks, so examples must not influence each other.
+A plain function is run in the mode it finds. Results have the images' device and dtype, float32 or
+float64. Nothing here decides or draws: thresholds live in `claims`, pictures in `figures`.
+
+Randomness is a `seed`: an int, or a torch.Generator, which is advanced. Noise is drawn where the
+generator is, so that an int gives the same noise on every device.
+
+Every function raises TypeError or ValueError, before any long work, for tensors that are empty,
+non-finite or of the wrong shape; and for a net that changes the shape or returns NaN or infinity.
+"""
+
+from aelib.measures.copying import (
+    Response,
+    break_even_noise,
+    clean_error,
+    copy_coefficient,
+    denoising_gain,
+    predicted_gain,
+    response,
+    transmission,
+    unexplained_variance,
+)
+from aelib.measures.linear import (
+    effective_rank,
+    filter_gain,
+    linear_filter,
+    pca_reconstruct,
+    principal_directions,
+    subspace_distance,
+    truncated_pca_gain,
+    wiener,
+    wiener_gain,
+)
+from aelib.measures.looks import correlation, psnr, sharpness
+from aelib.measures.recall import (
+    Memory,
+    Nearest,
+    iterate,
+    memory,
+    nearer_training,
+    nearest_distance,
+    nearest_training,
+)
+from aelib.measures.seeds import Interval, interval
+from aelib.measures.slopes import jacobian, singular_values, spectral_radius
+
+__all__ = [
+    "Interval",
+    "Memory",
+    "Nearest",
+    "Response",
+    "break_even_noise",
+    "clean_error",
+    "copy_coefficient",
+    "correlation",
+    "denoising_gain",
+    "effective_rank",
+    "filter_gain",
+    "interval",
+    "iterate",
+    "jacobian",
+    "linear_filter",
+    "memory",
+    "nearer_training",
+    "nearest_distance",
+    "nearest_training",
+    "pca_reconstruct",
+    "predicted_gain",
+    "principal_directions",
+    "psnr",
+    "response",
+    "sharpness",
+    "singular_values",
+    "spectral_radius",
+    "subspace_distance",
+    "transmission",
+    "truncated_pca_gain",
+    "unexplained_variance",
+    "wiener",
+    "wiener_gain",
+]

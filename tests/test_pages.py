@@ -1,0 +1,361 @@
+"""The built pages and the stored notebooks, checked without a browser or a network."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[1]
+HTML = ROOT / "_build" / "html"
+NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
+HEAVIEST = 2_000_000  # bytes of a page with its own images, before compression
+# Tags that make a browser fetch something without being asked, and the attribute that says what.
+FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src",
+           "audio": "src", "embed": "src", "object": "data", "link": "href"}  # fmt: skip
+
+
+def tool(name: str) -> ModuleType:
+    """A module of tools/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def contents() -> list[str]:
+    """The pages of the table of contents, as paths without an ending."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [toc["root"], *(one["file"] for part in toc["parts"] for one in part["chapters"])]
+
+
+@cache
+def soup(page: str) -> BeautifulSoup:
+    """A built page, parsed."""
+    path = HTML / f"{page}.html"
+    if not path.is_file():
+        pytest.fail(f"{path.relative_to(ROOT)} is not there; run: make book", pytrace=False)
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@cache
+def anchors(path: Path) -> set[str]:
+    """What a link to this page may point at."""
+    page = soup(path.relative_to(HTML).with_suffix("").as_posix())
+    return {tag["id"] for tag in page.select("[id]")} | {
+        tag["name"] for tag in page.select("a[name]")
+    }
+
+
+def at(page: str, address: str) -> Path:
+    """The file that a relative address on a page leads to."""
+    path = unquote(urlsplit(address).path)
+    return ((HTML / page).parent / path).resolve() if path else HTML / f"{page}.html"
+
+
+def local(address: str) -> bool:
+    return not urlsplit(address).scheme and not address.startswith("//")
+
+
+PAGES = contents()
+every_page = pytest.mark.parametrize("page", PAGES)
+every_built_page = pytest.mark.parametrize("page", [*PAGES, "genindex", "py-modindex", "search"])
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+# --- The build -----------------------------------------------------------------------------------
+
+
+def test_the_pages_are_built_from_what_is_here_now() -> None:
+    build = tool("build")
+    assert build.stored() == build.inputs(ROOT), "the pages are old; run: make book"
+
+
+def test_every_chapter_is_in_the_table_of_contents() -> None:
+    files = {path.with_suffix("").relative_to(ROOT).as_posix()
+             for folder in ("chapters", "pages") for path in (ROOT / folder).iterdir()
+             if path.suffix in (".md", ".ipynb")}  # fmt: skip
+    assert files | {"index"} == set(PAGES)
+
+
+# --- Every page ----------------------------------------------------------------------------------
+
+
+@every_built_page
+def test_internal_links_lead_somewhere(page: str) -> None:
+    broken = []
+    for link in soup(page).select("a[href]"):
+        address = link["href"]
+        if not local(address):
+            continue
+        target, fragment = at(page, address), unquote(urlsplit(address).fragment)
+        if not target.is_file() or (
+            fragment and target.suffix == ".html" and fragment not in anchors(target)
+        ):
+            broken.append(address)
+    assert not broken
+
+
+@every_page
+def test_links_of_the_web_are_whole(page: str) -> None:
+    web = [link["href"] for link in soup(page).select("a[href]") if not local(link["href"])]
+    odd = [one for one in web if urlsplit(one).scheme not in ("https", "mailto", "http")
+           or (urlsplit(one).scheme != "mailto" and "." not in urlsplit(one).netloc)]  # fmt: skip
+    assert not odd
+
+
+@every_built_page
+def test_a_page_fetches_only_what_lies_beside_it(page: str) -> None:
+    wrong = []
+    for name, attribute in FETCHED.items():
+        for tag in soup(page).select(f"{name}[{attribute}]"):
+            address = tag[attribute]
+            if address.startswith("data:") or tag.get("rel") in (["canonical"], ["next"], ["prev"]):
+                continue
+            if not local(address) or not at(page, address).is_file():
+                wrong.append(address)
+        wrong += [tag["srcset"] for tag in soup(page).select(f"{name}[srcset]")]
+    assert not wrong
+
+
+def test_style_sheets_fetch_only_what_lies_beside_them() -> None:
+    wrong = []
+    for sheet in HTML.rglob("*.css"):
+        for address in re.findall(r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)",
+                                  sheet.read_text(encoding="utf-8")):  # fmt: skip
+            one = address[0] or address[1]
+            if not one.startswith(("data:", "#")) and not local(one):
+                wrong.append((sheet.name, one))
+    assert not wrong
+
+
+@every_page
+def test_images_have_words_for_those_who_do_not_see_them(page: str) -> None:
+    article = soup(page).select_one("article") or soup(page)
+    wrong = []
+    for image in article.select("img"):
+        alt = image.get("alt", "").strip()
+        if len(alt) < 12 or " " not in alt or re.search(r"\.(png|svg|jpe?g)$|^\.*/", alt):
+            wrong.append((image["src"][:80], alt))
+    assert not wrong
+    assert all(image.has_attr("alt") for image in soup(page).select("img"))
+
+
+@every_built_page
+def test_ids_are_unique(page: str) -> None:
+    seen = [tag["id"] for tag in soup(page).select("[id]")]
+    assert len(seen) == len(set(seen)), sorted({one for one in seen if seen.count(one) > 1})
+
+
+@every_page
+def test_no_page_shows_an_error(page: str) -> None:
+    assert "Traceback (most recent call last)" not in soup(page).get_text(" ")
+    assert not soup(page).select(".output.traceback, .stderr, .system-message, .problematic")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "pages/api"])
+def test_no_markup_is_left_over(page: str) -> None:
+    article = BeautifulSoup(str(soup(page).select_one("article")), "html.parser")
+    for code in article.select("code, pre, script, style, .math"):
+        code.decompose()
+    words = article.get_text(" ")
+    assert not re.findall(r"\{\w[\w:-]*\}|:::|```|\$\$|\]\(", words)
+
+
+@every_page
+def test_a_page_is_light(page: str) -> None:
+    images = {at(page, image["src"]) for image in soup(page).select("article img[src]")
+              if local(image["src"])}  # fmt: skip
+    weight = (HTML / f"{page}.html").stat().st_size + sum(one.stat().st_size for one in images)
+    assert weight < HEAVIEST
+
+
+@every_page
+def test_a_page_has_one_title_and_no_jumps_between_headings(page: str) -> None:
+    levels = [int(tag.name[1]) for tag in soup(page).select_one("article").select("h1,h2,h3,h4,h5")]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+# --- The ledger ----------------------------------------------------------------------------------
+
+
+def records() -> list[dict]:
+    """Every claim's record, read from the notebooks without the package."""
+    return [
+        output.metadata["claim"]
+        for path in NOTEBOOKS
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if "claim" in output.get("metadata", {})
+    ]
+
+
+@pytest.mark.parametrize("page", ["pages/ledger", "index"])
+def test_the_ledger_shows_every_claim_and_leads_to_its_card(page: str) -> None:
+    shown = {}
+    for row in soup(page).select("table.ledger tbody tr, table.ledger-mini tbody tr"):
+        link = row.select_one("a[href]")
+        card = at(page, link["href"])
+        fragment = urlsplit(link["href"]).fragment
+        assert soup(card.relative_to(HTML).with_suffix("").as_posix()).select_one(f"#{fragment}")
+        shown[link.get_text()] = row.select_one(".sd-badge").get_text()
+    assert shown
+    assert shown == {record["id"]: record["verdict"] for record in records()}
+
+
+def test_ledger_tables_have_captions_and_heads() -> None:
+    for table in soup("pages/ledger").select("table.ledger"):
+        assert table.select_one("caption").get_text().strip()
+        assert all(row.find("th") for row in table.select("tr"))
+
+
+def test_prose_says_what_was_measured() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "aelib", "claims"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- The notebooks as stored ---------------------------------------------------------------------
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def shows_something(source: str) -> bool:
+    """Whether a cell ends in a value that Jupyter prints."""
+    body = ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)).body
+    return bool(body) and isinstance(body[-1], ast.Expr) and not source.rstrip().endswith(";")
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS
+
+
+@every_notebook
+def test_every_cell_was_run_in_order_and_left_its_outputs(path: Path) -> None:
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    empty = [cell.source for cell in cells if shows_something(cell.source) and not cell.outputs]
+    assert not empty
+    assert nbformat.read(path, as_version=4).metadata.get("aelib", {}).get("machine")
+
+
+@every_notebook
+def test_no_cell_failed_or_complained(path: Path) -> None:
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.text
+            assert "\r" not in output.get("text", ""), "a progress bar was stored"
+
+
+@every_notebook
+def test_figures_say_the_same_to_the_page_and_to_the_notebook(path: Path) -> None:
+    for cell in code_cells(path):
+        brought = [output.metadata["figure"] for output in cell.outputs
+                   if "figure" in output.get("metadata", {})]  # fmt: skip
+        assert len(brought) <= 1, "one figure a cell"
+        page = cell.metadata.get("mystnb", {})
+        if brought:
+            assert page["image"]["alt"] == brought[0]["alt"]
+            assert page["figure"]["name"] == brought[0]["name"]
+            assert page["figure"]["caption"] == brought[0]["caption"]
+        else:
+            assert "figure" not in page
+        pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+        assert len(pictures) == len(brought), "a picture without ae.figures.show has no alt text"
+
+
+def test_figures_have_names_of_their_own() -> None:
+    names = [
+        cell.metadata["mystnb"]["figure"]["name"]
+        for path in NOTEBOOKS
+        for cell in code_cells(path)
+        if "figure" in cell.metadata.get("mystnb", {})
+    ]
+    assert len(names) == len(set(names))
+
+
+# --- The repository's address --------------------------------------------------------------------
+
+
+def address() -> str:
+    return tool("address").present(ROOT)
+
+
+def texts(root: Path) -> list[Path]:
+    """The book's own text files."""
+    skip = {".venv", ".git", "_build", "build", "mathjax", "axe", "__pycache__"}
+    endings = {".md", ".yml", ".toml", ".cff", ".bib", ".txt", ".py", ".ipynb", ".lock", ""}
+    return [
+        path
+        for path in root.rglob("*")
+        if path.is_file() and path.suffix in endings
+        if not any(
+            part in skip or part.endswith(("_cache", ".egg-info"))
+            for part in path.relative_to(root).parts
+        )
+    ]
+
+
+def test_every_quoted_address_is_the_one_in_use() -> None:
+    owner, name = address().split("/")[-2:]
+    must = ["README.md", "_config.yml", "CITATION.cff", "pyproject.toml", "pages/how_to_read.md"]
+    for path in [*(ROOT / one for one in must), *NOTEBOOKS]:
+        assert address() in path.read_text(encoding="utf-8"), path.name
+    for path in texts(ROOT):
+        if path.parts[-2:-1] == ("tests",):
+            continue
+        for found in re.findall(rf"github\.com/([\w.-]+)/{name}\b", path.read_text("utf-8")):
+            assert found == owner, path.name
+
+
+def test_one_command_changes_the_address_everywhere(tmp_path: Path) -> None:
+    old = "/".join(address().split("/")[-2:])
+    for path in texts(ROOT):
+        there = tmp_path / path.relative_to(ROOT)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, there)
+    before = json.dumps(yaml.safe_load((tmp_path / "_config.yml").read_text()))
+    new = "https://example.org/some-one/learning.by-copying"
+    command = [sys.executable, str(tmp_path / "tools" / "address.py")]
+    subprocess.run([*command, new + ".git"], check=True, capture_output=True)
+    left = [path.name for path in texts(tmp_path) if old in path.read_text(encoding="utf-8")]
+    assert not left
+    config = yaml.safe_load((tmp_path / "_config.yml").read_text())
+    assert config["repository"]["url"] == new
+    assert json.dumps(config) == before.replace(address(), new)
+    for path in sorted((tmp_path / "chapters").glob("*.ipynb")):
+        nbformat.validate(nbformat.read(path, as_version=4))
+    refused = subprocess.run([*command, "not an address"], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_rocket_opens_this_notebook_in_colab(path: Path) -> None:
+    page = path.relative_to(ROOT).with_suffix("").as_posix()
+    links = [link["href"] for link in soup(page).select("a[href*='colab.research.google.com']")]
+    short = "/".join(address().split("/")[-2:])
+    assert links == [
+        f"https://colab.research.google.com/github/{short}/blob/main/chapters/{path.name}"
+    ]
