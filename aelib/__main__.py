@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import time
 
 from aelib import claims, runtime
 
@@ -16,14 +18,11 @@ def _claims(options: argparse.Namespace) -> int:
     else:
         for record in records:
             unit = f" {record['unit']}" if record["unit"] else ""
+            seeds = f"{record['seeds']} seeds" if record["seeds"] else record["kind"]
             print(f"{record['id']:>4}  {record['verdict']:<11}  {record['statement']}")
-            print(f"{'':19}{record['quantity']}: {record['value']:.3g}{unit} "
-                  f"[{record['low']:.3g}, {record['high']:.3g}], "
-                  + (f"{record['seeds']} seeds" if record["seeds"] else record["kind"]))  # fmt: skip
+            print(f"{'':19}{record['quantity']}: {_number(record)}{unit}, {seeds}")
             for name, control in record["controls"].items():
-                print(
-                    f"{'':19}control, {name}: {control['value']:.3g} [{control['low']:.3g}, {control['high']:.3g}]"
-                )
+                print(f"{'':19}control, {name}: {_number(control)}")
     for line in wrong:
         print(f"does not agree: {line}", file=sys.stderr)
     if not records:
@@ -31,9 +30,19 @@ def _claims(options: argparse.Namespace) -> int:
     return 1 if wrong or not records else 0
 
 
+def _number(reading: dict) -> str:
+    return f"{reading['value']:.3g} [{reading['low']:.3g}, {reading['high']:.3g}]"
+
+
 def _measure(options: argparse.Namespace) -> int:
-    print(f"measuring claim {options.id} at full length", file=sys.stderr)
-    print(f"kept in {claims.measure(options.id, options.folder, options.out)}")
+    began = time.perf_counter()
+    print(
+        f"measuring claim {options.id} at full length; each training draws its bar, "
+        "Ctrl-C stops and keeps what was kept before",
+        file=sys.stderr,
+    )
+    path = claims.measure(options.id, options.folder, options.out)
+    print(f"kept in {path} after {time.perf_counter() - began:.0f} s")
     return 0
 
 
@@ -41,9 +50,7 @@ def _doctor(options: argparse.Namespace) -> int:
     print(runtime.header())
     print(f"machine: {runtime.machine()}")
     print(f"cache for downloads: {runtime.cache_folder()}")
-    print(
-        "versions: " + ", ".join(f"{name} {number}" for name, number in runtime.versions().items())
-    )
+    print("versions: " + ", ".join(" ".join(one) for one in runtime.versions().items()))
     return 0
 
 
@@ -59,18 +66,17 @@ def main(arguments: list[str] | None = None) -> int:
         found.set_defaults(function=function)
         return found
 
+    folder = "the folder of the book's notebooks (default: chapters)"
     ledger = command(
         "claims", _claims, "Print the ledger; exit 1 if a verdict is not what the prose says."
     )
-    ledger.add_argument(
-        "folder", nargs="?", help="the folder of the book's notebooks (default: chapters)"
-    )
+    ledger.add_argument("folder", nargs="?", help=folder)
     ledger.add_argument("--json", action="store_true", help="print a list of records for programs")
     measure = command(
         "measure", _measure, "Run a claim's experiment at full length and keep the result."
     )
     measure.add_argument("id", help="the claim's id, such as 2.5")
-    measure.add_argument("--folder", help="the folder of the book's notebooks (default: chapters)")
+    measure.add_argument("--folder", help=folder)
     measure.add_argument(
         "--out", help="where to keep the result (default: measured/ beside the chapter)"
     )
@@ -78,13 +84,19 @@ def main(arguments: list[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     try:
-        return options.function(options)
-    except (ValueError, OSError) as error:
-        print(f"aelib: {error}", file=sys.stderr)
-        return 2
+        status = options.function(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("aelib: stopped; what was kept before is untouched", file=sys.stderr)
         return 130
+    except Exception as error:  # the chapter's own code may raise anything; say it plainly
+        told = isinstance(error, ValueError | OSError)
+        print(f"aelib: {'' if told else type(error).__name__ + ': '}{error}", file=sys.stderr)
+        return 2
+    return status
 
 
 if __name__ == "__main__":

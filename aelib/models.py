@@ -6,13 +6,15 @@ Every model maps images (batch, channels, height, width) to images of the same s
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from aelib.runtime import nearest, seeded
+from aelib.runtime import check_whole, nearest, seeded
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -32,8 +34,8 @@ def replicate(build: Callable[[], nn.Module], seeds: int = 3, first: int = 0) ->
 
     The global generator is left as it was. `fit` trains the list in one call.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: expected at least 1, got {seeds}")
+    check_whole("seeds", seeds, least=1)
+    check_whole("first", first)
     models = []
     for seed in range(first, first + seeds):
         with seeded(seed):
@@ -48,12 +50,12 @@ def start_weights(model: nn.Module, start: str = "torch", gain: float = 1.0) -> 
     (normal). Biases follow PyTorch's default for "torch" and are 0 otherwise, times gain too.
 
     Raises:
-        ValueError: for an unknown start or a negative gain.
+        ValueError: for an unknown start, or a gain that is negative or not finite.
     """
     if start not in STARTS:
         raise ValueError(f"start is {start!r}; {nearest(start, list(STARTS))}")
-    if gain < 0:
-        raise ValueError(f"gain: expected 0 or more, got {gain}")
+    if not 0 <= gain < math.inf:
+        raise ValueError(f"gain: expected a finite number, 0 or more, got {gain}")
     for layer in model.modules():
         if not isinstance(layer, nn.Linear | nn.Conv2d):
             continue
@@ -72,15 +74,14 @@ def start_weights(model: nn.Module, start: str = "torch", gain: float = 1.0) -> 
 
 def _check(shape, **counts: int) -> tuple[int, int, int]:
     """`shape` as (channels, height, width), after checking it and the named positive counts."""
-    shape = tuple(shape)
-    if len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape):
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    if len(sizes) != 3 or any(not isinstance(n, int) or n < 1 for n in sizes):
         raise ValueError(
-            f"shape: expected (channels, height, width), such as (3, 32, 32), got {shape}"
+            f"shape: expected (channels, height, width), such as (3, 32, 32), got {shape!r}"
         )
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name}: expected a whole number of 1 or more, got {count!r}")
-    return shape
+        check_whole(name, count, least=1)
+    return sizes
 
 
 def _activation(name: str) -> nn.Module:
@@ -114,6 +115,9 @@ class _Flat(nn.Module):
         copied = self.decode(self.encode(images))
         return copied + self.skip * images if self.skip else copied
 
+    def extra_repr(self) -> str:
+        return f"shape={self.shape}, skip={self.skip}"
+
 
 class LinearAutoencoder(_Flat):
     """One matrix, or two with a code between them: O(a) = W a, or O(a) = W₂ W₁ a.
@@ -140,7 +144,7 @@ class LinearAutoencoder(_Flat):
 
 
 class MLPAutoencoder(_Flat):
-    """Fully connected layers: d → width → … → width → d, or with a narrow linear code in the middle.
+    """Fully connected layers: d → width → … → width → d, or with a narrow linear code within.
 
     Args:
         shape: (channels, height, width) of an image; d is their product.
@@ -151,7 +155,8 @@ class MLPAutoencoder(_Flat):
         activation: one of `ACTIVATIONS`; "linear" for a deep linear net. The output has none.
         start, gain: how the weights are drawn (`start_weights`).
         bias: whether each layer has one.
-        skip: the share α of the input added to the output, O(a) = MLP(a) + α a; 1 is a residual net.
+        skip: the share α of the input added to the output, O(a) = MLP(a) + α a; 1 makes a residual
+            net.
 
     Source: chapter 1, "Encoder, code, decoder"; chapter 2 for the overcomplete case.
     """
@@ -166,14 +171,12 @@ class MLPAutoencoder(_Flat):
         widths = [elements] + [width] * depth + [elements]
         if code is not None:
             widths[middle + 1] = code
-        layers: list[list[nn.Module]] = []
-        for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
-            plain = index == depth or (code is not None and index == middle)
-            layers.append(
-                [nn.Linear(fan_in, fan_out, bias)] + ([] if plain else [_activation(activation)])
-            )
-        encoder = nn.Sequential(*sum(layers[: middle + 1], []))
-        decoder = nn.Sequential(*sum(layers[middle + 1 :], []))
+        encoder, decoder = nn.Sequential(), nn.Sequential()
+        for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
+            part = encoder if index <= middle else decoder
+            part.append(nn.Linear(fan_in, fan_out, bias))
+            if index != depth and not (code is not None and index == middle):
+                part.append(_activation(activation))
         super().__init__(shape, encoder, decoder, skip)
         start_weights(self, start, gain)
 
@@ -196,13 +199,15 @@ class ConvAutoencoder(nn.Module):
                  skip: float = 0.0):  # fmt: skip
         super().__init__()
         self.shape = _check(shape, width=width, depth=depth)
-        if downs < 0 or depth < max(2, 2 * downs):
+        check_whole("downs", downs, least=0)
+        if depth < max(2, 2 * downs):
             raise ValueError(
                 f"depth: expected at least {max(2, 2 * downs)} for downs={downs}, got {depth}"
             )
         if any(size % 2**downs for size in self.shape[1:]):
             raise ValueError(
-                f"shape: height and width must be divisible by {2**downs} for downs={downs}, got {self.shape}"
+                f"shape: height and width must be divisible by {2**downs} for downs={downs}, "
+                f"got {self.shape}"
             )
         self.skip = float(skip)
         half = depth // 2
@@ -235,29 +240,48 @@ class ConvAutoencoder(nn.Module):
         copied = self.decode(self.encode(images))
         return copied + self.skip * images if self.skip else copied
 
+    def extra_repr(self) -> str:
+        return f"shape={self.shape}, skip={self.skip}"
+
 
 def count_parameters(model: nn.Module) -> int:
     """How many numbers training may change."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside the block the model is in evaluation mode; afterwards each module is in its own."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def check_copies(model: nn.Module, images: Tensor) -> None:
     """Raise a clear error unless `model` maps two of `images` to finite images of the same shape.
 
-    The model's mode and buffers are left as they were.
+    The model's mode and buffers, and the global generators, are left as they were.
     """
-    was_training = model.training
-    model.eval()
+    pair = images[:2]
+    what = f"{tuple(pair.shape[1:])} of {pair.dtype}"
     try:
-        with torch.no_grad():
-            output = model(images[:2])
-    finally:
-        model.train(was_training)
-    if not isinstance(output, Tensor) or output.shape != images[:2].shape:
+        with evaluating(model), torch.no_grad(), seeded(None, pair.device):
+            output = model(pair.clone())
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"model: it cannot take these images, {what} each; build it for their shape and dtype "
+            f"({error})"
+        ) from error
+    if not isinstance(output, Tensor) or output.shape != pair.shape:
         came = tuple(output.shape[1:]) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"model: an autoencoder gives back the shape it gets, {tuple(images.shape[1:])} for each image, "
-            f"but this one returns {came}; change the model's shape argument or its last layer"
+            f"model: an autoencoder gives back the shape it gets, {tuple(pair.shape[1:])} for each "
+            f"image, but this one returns {came}; change the model's shape argument or its last "
+            "layer"
         )
     if not torch.isfinite(output).all():
         raise ValueError(

@@ -8,9 +8,10 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -58,39 +59,86 @@ def device(name: str | torch.device | None = None) -> torch.device:
     if name is None:
         if torch.cuda.is_available():
             return torch.device("cuda")
-        mps = getattr(torch.backends, "mps", None)
-        return torch.device("mps" if mps is not None and mps.is_available() else "cpu")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         found = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f'device: expected "cpu", "cuda" or "cuda:1", got {name!r}') from error
-    if found.type == "cuda" and not torch.cuda.is_available():
+    try:
+        torch.empty(1, device=found).tolist()  # only using it tells; a "meta" tensor fails here too
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f'device is {name!r}, but torch sees no GPU here; use "cpu" or leave it out'
-        )
+            f'device is {name!r}, but torch cannot use it here; try "cpu", or leave it out'
+        ) from error
     return found
+
+
+def on_cpu(place: torch.device) -> bool:
+    """Whether a device is the CPU, where small operators cost more to call than to compute."""
+    return place.type == "cpu"
+
+
+def check_whole(name: str, value: int, least: int | None = None) -> int:
+    """`value` as an int.
+
+    Raises:
+        TypeError: if it is no whole number, for a bool and 3.0 too.
+        ValueError: if it is below `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}: expected a whole number, got {value!r}")
+    if least is not None and value < least:
+        raise ValueError(f"{name}: expected {least} or more, got {value!r}")
+    return int(value)
 
 
 def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
     """A fresh `torch.Generator` started at `seed`."""
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed: expected an int, got {seed!r}")
-    return torch.Generator(device).manual_seed(seed)
+    return torch.Generator(device).manual_seed(check_whole("seed", seed))
+
+
+def random_state(place: torch.device | None = None) -> dict[str, torch.Tensor]:
+    """The state of torch's global generators, the CPU's and that of `place` (of `device()`)."""
+    place = place or device()
+    states = {"cpu": torch.get_rng_state()}
+    if place.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(place)
+    elif place.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_random_state(states: Mapping[str, torch.Tensor], place: torch.device | None = None) -> None:
+    """Put back what `random_state` gave; a device that is not here any more is passed over."""
+    place = place or device()
+    torch.set_rng_state(states["cpu"])
+    if place.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], place)
+    elif place.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside the block torch's global generator starts at `seed`; afterwards it is as it was."""
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed: expected an int, got {seed!r}")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+def seeded(seed: int | None, place: torch.device | None = None) -> Iterator[None]:
+    """Inside the block torch's global generators start at `seed`; afterwards they are as before.
+
+    None starts them where they are: the block's own draws then leave no trace outside.
+    """
+    if seed is not None:
+        check_whole("seed", seed)
+    before = random_state(place)
+    try:
+        if seed is not None:
+            torch.manual_seed(seed)
         yield
+    finally:
+        set_random_state(before, place)
 
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """Inside the block torch uses `count` CPU threads; afterwards as many as before."""
+    check_whole("count", count, least=1)
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -102,22 +150,29 @@ def threads(count: int) -> Iterator[None]:
 def interactive() -> bool:
     """True where a person watches: a terminal or a notebook, not CI, not a build of the book.
 
-    AELIB_INTERACTIVE=0 or =1 decides; else a set CI means no; else look at what stdout is.
+    AELIB_INTERACTIVE=0 or =1 decides; else a set CI means no; else whether there is a notebook's
+    kernel, or a terminal at stderr, where bars are drawn.
     """
     told = os.environ.get("AELIB_INTERACTIVE")
     if told is not None:
         return told not in ("", "0")
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         return False
-    return "ipykernel" in sys.modules or sys.stderr.isatty()
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel") or sys.stderr.isatty()
 
 
-def progress(total: int, label: str, show: bool | None = None):
-    """A tqdm bar of `total` steps, drawn for a person and silent elsewhere (`interactive`)."""
+def progress(total: int, label: str, show: bool | None = None, done: int = 0):
+    """A tqdm bar of `total` steps, `done` of them behind us, drawn for a person (`interactive`).
+
+    `show` decides otherwise: True draws it anywhere, False nowhere.
+    """
     from tqdm.auto import tqdm
 
     quiet = not (interactive() if show is None else show)
-    return tqdm(total=total, desc=label, disable=quiet, leave=False, dynamic_ncols=True)
+    return tqdm(
+        total=total, desc=label, disable=quiet, leave=False, dynamic_ncols=True, initial=done
+    )
 
 
 def versions() -> dict[str, str]:
@@ -131,7 +186,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> str:
     """One line about the machine: cores, processor, accelerator."""
-    line = f"{os.cpu_count()} cores, {platform.machine()}"
+    usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+    line = f"{len(usable)} cores, {platform.machine()}"
     return f"{line}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else line
 
 
@@ -146,15 +202,16 @@ def header() -> str:
 
 def cache_folder() -> Path:
     """Where downloads go: AELIB_CACHE, else ~/.cache/aelib. Not created here."""
-    return Path(os.environ.get("AELIB_CACHE") or Path.home() / ".cache" / "aelib")
+    return Path(os.environ.get("AELIB_CACHE") or "~/.cache/aelib").expanduser()
 
 
-def check_writable(folder: Path, purpose: str) -> Path:
+def check_writable(folder: str | Path, purpose: str) -> Path:
     """Create `folder` if need be and prove that a file can be written in it.
 
     Raises:
         OSError: says which folder, what it was for and what to do; raised before any work.
     """
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):

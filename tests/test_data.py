@@ -883,10 +883,14 @@ def test_gaussian_follows_dtype_and_generator(dtype):
     assert torch.equal(noise(images), oracle)
 
 
-def test_gaussian_draws_on_the_generators_device_and_moves():
-    """Stands in for a GPU: images elsewhere than the generator."""
-    images = torch.zeros(1, 1, 2, 2, device="meta")
-    assert data.gaussian(0.1)(images, torch.Generator()).device == images.device
+def test_gaussian_draws_on_the_generators_device_and_moves(monkeypatch):
+    """The meta device stands in for a GPU: images elsewhere than the generator."""
+    asked, randn = [], torch.randn
+    monkeypatch.setattr(torch, "randn", lambda *a, **k: asked.append(k["device"]) or randn(*a, **k))
+    images, generator = torch.zeros(1, 1, 2, 2, device="meta"), torch.Generator()
+    assert data.gaussian(0.1)(images, generator).device == images.device
+    data.gaussian(0.1)(images)
+    assert asked == [generator.device, images.device]
 
 
 def test_gaussian_is_comparable_and_refuses():

@@ -344,7 +344,7 @@ def test_effective_rank_against_its_formula(values, scale):
 def test_effective_rank_of_known_spectra():
     found = measures.effective_rank(torch.tensor([[1.0, 1, 1, 1], [5, 0, 0, 0], [2, 2, 0, 0]]))
     assert found.tolist() == [4, 1, 2]
-    assert float(measures.effective_rank([0.3, 0.3, 0.0])) == pytest.approx(2, abs=1e-12)
+    assert float(measures.effective_rank([0.1, 0.3])) == pytest.approx(1.6, abs=1e-12)
     for bad in ([0.0, 0.0], [1.0, -1.0], [1.0, math.nan], [1.0, math.inf], []):
         with pytest.raises(ValueError, match="values"):
             measures.effective_rank(bad)
@@ -504,6 +504,7 @@ def test_iterate_stops_when_nothing_changes():
     assert len(calls) == 2
     # a cycle of two never stands still
     assert torch.equal(measures.iterate(torch.neg, pictures(), 1001), -pictures())
+    assert torch.equal(measures.iterate(torch.neg, pictures(), 1000), pictures())
 
 
 def test_nearest_training_against_numpy(monkeypatch):
@@ -599,6 +600,7 @@ def test_interval_enumerates_few_seeds(n, level):
 def test_interval_of_three_seeds_is_their_range():
     assert measures.interval([0.3, 0.1, 0.8]) == pytest.approx((0.4, 0.1, 0.8))
     assert measures.interval(torch.tensor([0.25, 0.5])) == (0.375, 0.25, 0.5)
+    assert measures.interval([0.1] * 3) == (0.1, 0.1, 0.1)  # though (.1 + .1 + .1) / 3 > .1
 
 
 def test_interval_against_scipy():
@@ -709,6 +711,22 @@ def test_a_plain_function_keeps_its_mode():
     assert (measures.clean_error(lambda x: net(x), pictures()) > 0).all()
 
 
+def test_chunks_are_small_enough(monkeypatch):
+    sizes = []
+
+    def net(images):
+        sizes.append(len(images))
+        return images
+
+    monkeypatch.setattr(nets, "CHUNK_IMAGES", 3)
+    measures.clean_error(net, pictures(7))
+    monkeypatch.setattr(nets, "CHUNK_ELEMENTS", 40)  # two images of 16
+    measures.clean_error(net, pictures(3))
+    monkeypatch.setattr(nets, "CHUNK_ELEMENTS", 5)  # less than an image
+    measures.clean_error(net, pictures(2))
+    assert sizes == [3, 3, 1, 2, 1, 1, 1]
+
+
 def test_in_place_nets_leave_the_images_alone():
     images, training = pictures() - 0.5, pictures(2)
     net, kept = nn.ReLU(inplace=True), images.clone()
@@ -753,6 +771,13 @@ NOT_FINITE = torch.full((2, 1, 4, 4), math.nan)
         (lambda: measures.clean_error(lambda x: x / 0, pictures()), ValueError, "diverged"),
         (
             lambda: measures.unexplained_variance(identity, pictures(), torch.zeros(3)),
+            ValueError,
+            "16 finite",
+        ),
+        (
+            lambda: measures.unexplained_variance(
+                identity, pictures(), torch.full((16,), math.nan)
+            ),
             ValueError,
             "16 finite",
         ),

@@ -52,14 +52,15 @@ def build() -> int:
         sys.executable, "-c", "from jupyter_book.cli.main import main; main()",
         "build", ".", "-W", "-n", "--keep-going", "--all",
     ]  # fmt: skip
-    environment = os.environ | {"AELIB_INTERACTIVE": "0", "PYTHONUTF8": "1"}
+    environment = os.environ | {"AELIB_INTERACTIVE": "0", "PYTHONUTF8": "1", "NO_COLOR": "1"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     if done.returncode:
-        sys.stdout.buffer.write(done.stdout)
-        sys.stdout.flush()
-        print("The pages were not built: see the warnings above.", file=sys.stderr)
+        said = done.stdout.decode(errors="replace").splitlines()
+        complaints = [line for line in said if "WARNING" in line or "ERROR" in line]
+        print("\n".join(complaints or said), flush=True)
+        print("The build is strict: what it complains of above has to go.", file=sys.stderr)
     return done.returncode
 
 

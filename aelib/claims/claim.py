@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 from aelib import runtime
 from aelib.measures import interval
@@ -23,17 +24,19 @@ class Bound:
     low: float = -math.inf
     high: float = math.inf
 
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (math.isinf(self.low) and math.isinf(self.high)):
+            raise ValueError(f"a bound needs a lower limit below its upper one, got {self}")
+
     def holds(self, reading: Reading) -> bool:
+        """Whether the whole interval lies strictly inside."""
         return self.low < reading.low and reading.high < self.high
 
     def __str__(self) -> str:
+        low, high = (repr(float(limit)).removesuffix(".0") for limit in (self.low, self.high))
         if math.isinf(self.low):
-            return f"below {self.high:g}"
-        return (
-            f"above {self.low:g}"
-            if math.isinf(self.high)
-            else f"between {self.low:g} and {self.high:g}"
-        )
+            return f"below {high}"
+        return f"above {low}" if math.isinf(self.high) else f"between {low} and {high}"
 
 
 def below(limit: float) -> Bound:
@@ -68,14 +71,18 @@ def read(values, kind: str = "measured", name: str = "values") -> Reading:
         ValueError: for fewer than three seeds where the kind is "measured", or a number that is
             not finite.
     """
-    listed = tuple(float(value) for value in (values if hasattr(values, "__len__") else [values]))
+    single = isinstance(values, Real) or getattr(values, "ndim", 1) == 0
+    try:
+        listed = tuple(float(value) for value in ([values] if single else values))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: expected one number per seed, got {values!r}") from error
     bad = [value for value in listed if not math.isfinite(value)]
     if bad or not listed:
         raise ValueError(f"{name}: expected finite numbers, one per seed, got {list(listed)}")
     if kind == "measured" and len(listed) < FEWEST_SEEDS:
         raise ValueError(
-            f"{name}: a measured claim needs at least {FEWEST_SEEDS} seeds to have a spread, got {len(listed)}; "
-            "train more with models.replicate(…, seeds=3)"
+            f"{name}: a measured claim needs at least {FEWEST_SEEDS} seeds to have a spread, got "
+            f"{len(listed)}; train more with models.replicate(…, seeds={FEWEST_SEEDS})"
         )
     if len(listed) == 1:
         return Reading(listed, listed[0], listed[0], listed[0])
@@ -118,18 +125,27 @@ class Claim:
             raise ValueError(f"kind is {self.kind!r}; {runtime.nearest(self.kind, KINDS)}")
         if not self.supported:
             raise ValueError(
-                f"claim {self.id}: supported= must name at least one condition, or nothing could refute it"
+                f"claim {self.id}: supported= must name at least one condition, or nothing could "
+                "refute it"
             )
         if not self.controls:
             raise ValueError(
-                f"claim {self.id}: controls= must name at least one trivial explanation that is measured too"
+                f"claim {self.id}: controls= must name at least one trivial explanation that is "
+                "measured too"
             )
         for what in ("statement", "source", "measure", "fails_when"):
             if not getattr(self, what).strip():
                 raise ValueError(f"claim {self.id}: {what} must not be empty")
 
+        if isinstance(self.controls, str):
+            raise TypeError(f"claim {self.id}: controls= takes a list of names, not one text")
+        bounds = [*self.supported.values(), *self.conditional.values()]
+        if not all(isinstance(bound, Bound) for bound in bounds):
+            raise TypeError(f"claim {self.id}: conditions are above(…), below(…) or between(…)")
+
     @property
     def chapter(self) -> int:
+        """The chapter the id names."""
         return int(self.id.split(".")[0])
 
     @property
@@ -155,28 +171,30 @@ class Claim:
         Raises:
             ValueError: for a missing reading, too few seeds or a number that is not finite.
         """
+        table = self._table(readings, f"claim {self.id}")
+        if kept is None:
+            return Card(self, table, self.decide(table))
+        if kept.id != self.id:
+            raise ValueError(f"claim {self.id}: kept= is the measurement of claim {kept.id}")
+        long = self._table(kept.readings, f"kept measurement of claim {self.id}")
+        if next(iter(long)) != next(iter(table)):
+            raise ValueError(
+                f"claim {self.id}: the kept measurement begins with {next(iter(long))!r}, "
+                f"this run with {next(iter(table))!r}; run `python -m aelib measure {self.id}`"
+            )
+        return Card(self, table, self.decide(table), kept, long, self.decide(long))
+
+    def _table(self, readings: Mapping[str, Sequence[float] | float], what: str) -> dict:
         needed = dict.fromkeys([*self.supported, *self.conditional, *self.controls])
         missing = [name for name in needed if name not in readings]
         if missing or not readings:
-            raise ValueError(
-                f"claim {self.id}: readings lack {missing}; they have {list(readings)}"
-            )
-        table = {
-            name: read(values, self.kind, f"claim {self.id}, {name}")
-            for name, values in readings.items()
+            raise ValueError(f"{what}: readings lack {missing}; they have {list(readings)}")
+        return {
+            name: read(values, self.kind, f"{what}, {name}") for name, values in readings.items()
         }
-        long = None
-        if kept is not None:
-            long = {
-                name: read(values, self.kind, f"kept {name}")
-                for name, values in kept.readings.items()
-            }
-        return Card(
-            self, table, self.decide(table), kept, long, self.decide(long) if long else None
-        )
 
     def decide(self, table: Mapping[str, Reading]) -> str:
-        """ "supported", "conditional" or "refuted", by the rule."""
+        """The verdict by the rule: "supported", "conditional" or "refuted"."""
         for verdict, conditions in (
             ("supported", self.supported),
             ("conditional", self.conditional),
@@ -238,9 +256,14 @@ class Card:
         }
         if self.long:
             reading = self.long[first]
-            entry["long"] = {"verdict": self.long_verdict, "value": reading.value, "low": reading.low,
-                             "high": reading.high, "seeds": len(reading.values),
-                             "date": self.kept.provenance["date"]}  # fmt: skip
+            entry["long"] = {
+                "verdict": self.long_verdict,
+                "value": reading.value,
+                "low": reading.low,
+                "high": reading.high,
+                "seeds": len(reading.values),
+                "date": self.kept.provenance["date"],
+            }
         return entry
 
     def _repr_mimebundle_(self, include=None, exclude=None):
@@ -279,16 +302,18 @@ class Card:
                 f" ({text(claim.unit)})" if claim.unit and name == next(iter(self.readings)) else ""
             )
             rows.append(
-                f"<tr><th scope='row'>{text(label)}{unit}</th><td>{cells(self.readings[name])}</td>{long_row}</tr>"
+                f"<tr><th scope='row'>{text(label)}{unit}</th>"
+                f"<td>{cells(self.readings[name])}</td>{long_row}</tr>"
             )
         return (
-            f"<div class='claim claim-{self.verdict}' id='claim-{claim.id.replace('.', '-')}' role='group' "
-            f"aria-label='Claim {claim.id}'>"
+            f"<div class='claim claim-{self.verdict}' id='claim-{claim.id.replace('.', '-')}' "
+            f"role='group' aria-label='Claim {claim.id}'>"
             f"<p class='claim-head'><strong>Claim {claim.id}</strong> "
             f"<span class='claim-verdict'>{self.verdict}</span></p>"
             f"<p class='claim-statement'>{text(claim.statement)}</p>"
-            f"<table><thead><tr><th scope='col'>{text(claim.measure)}</th><th scope='col'>{seeds}</th>{long_head}"
-            f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+            f"<table><thead><tr><th scope='col'>{text(claim.measure)}</th>"
+            f"<th scope='col'>{seeds}</th>{long_head}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table>"
             f"<p class='claim-rule'>Rule: {text(claim.rule)}. Fails when: {text(claim.fails_when)} "
             f"Source: {text(claim.source)}.</p></div>"
         )

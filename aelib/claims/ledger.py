@@ -9,6 +9,12 @@ from pathlib import Path
 BADGES = {"success": "supported", "warning": "conditional", "danger": "refuted"}
 SAID = re.compile(r"Claim (\d+\.\d+)\s*\{bdg-(success|warning|danger)\}`(\w+)`")
 
+# What a program finds in every record.
+RECORD = (
+    "id", "chapter", "statement", "kind", "verdict", "value", "low", "high", "seeds", "controls",
+    "quantity", "unit", "source", "measure", "rule", "fails_when",
+)  # fmt: skip
+
 
 def find_chapters(folder: str | Path | None = None) -> Path:
     """The folder of the book's notebooks: the one given, ./chapters, or the current one in it.
@@ -35,26 +41,42 @@ def notebooks(folder: str | Path | None = None) -> dict[Path, dict]:
     found = {}
     for path in sorted(find_chapters(folder).glob("*.ipynb")):
         try:
-            found[path] = json.loads(path.read_text(encoding="utf-8"))
-            found[path]["cells"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a notebook ({error})") from error
+            notebook = json.loads(path.read_text(encoding="utf-8"))
+            for cell in notebook["cells"]:
+                cell["cell_type"], cell["metadata"].get("tags", []), source_of(cell)
+                for output in cell.get("outputs", []):
+                    output.get("metadata", {}).get("claim")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is not a notebook ({error!r})") from error
+        found[path] = notebook
     return found
 
 
 def source_of(cell: dict) -> str:
+    """A cell's text, which nbformat keeps as one string or as lines."""
     return "".join(cell["source"])
 
 
 def ledger(folder: str | Path | None = None) -> list[dict]:
-    """Every claim's record, from the notebooks' stored outputs, in the order of their ids."""
+    """Every claim's record, from the notebooks' stored outputs, in the order of their ids.
+
+    Raises:
+        ValueError: for a stored record that is not one `Card` makes today.
+    """
     records = []
     for path, notebook in notebooks(folder).items():
         for cell in notebook["cells"]:
             for output in cell.get("outputs", []):
                 record = output.get("metadata", {}).get("claim")
-                if record:
-                    records.append({**record, "notebook": path.stem})
+                if not record:
+                    continue
+                lacking = [key for key in RECORD if key not in record]
+                if lacking or not re.fullmatch(r"\d+\.\d+", str(record["id"])):
+                    raise ValueError(
+                        f"{path}: the stored record of claim {record.get('id')} lacks {lacking}; "
+                        "execute the notebook again"
+                    )
+                records.append({**record, "notebook": path.stem})
     return sorted(records, key=lambda record: [int(part) for part in record["id"].split(".")])
 
 
@@ -72,7 +94,7 @@ def said(folder: str | Path | None = None) -> dict[str, set[str]]:
 
 
 def disagreements(folder: str | Path | None = None) -> list[str]:
-    """Where the prose, the stored verdicts and the kept measurements do not agree; empty if fine."""
+    """Where prose, stored verdicts and kept measurements do not agree, in words; empty if fine."""
     records, words, wrong = ledger(folder), said(folder), []
     ids = [record["id"] for record in records]
     wrong += [

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from aelib import provenance, runtime
-from aelib.claims.claim import Kept
+from aelib.claims.claim import Kept, read
 from aelib.claims.ledger import find_chapters, notebooks, source_of
+
+DEFINING = {"setup", "define"}  # tags of the cells that `measure` runs
 
 
 @dataclass(frozen=True)
@@ -26,80 +30,106 @@ class Experiment:
     long_settings: Mapping
 
     def short(self) -> dict[str, list[float]]:
-        return _plain(self.run(**self.short_settings))
+        """The claim's readings by the chapter's settings."""
+        return self._readings(self.short_settings)
 
     def long(self) -> dict[str, list[float]]:
-        return _plain(self.run(**self.long_settings))
+        """The claim's readings at full length."""
+        return self._readings(self.long_settings)
 
-
-def _plain(readings: Mapping) -> dict[str, list[float]]:
-    return {name: [float(value) for value in values] for name, values in readings.items()}
+    def _readings(self, settings: Mapping) -> dict[str, list[float]]:
+        # A closed form is one number, so seeds are not counted here; `Claim.judge` does.
+        return {
+            name: list(read(values, "closed form", f"claim {self.id}, {name}").values)
+            for name, values in self.run(**settings).items()
+        }
 
 
 def experiment(id: str, *, short: Mapping, long: Mapping) -> Callable[[Callable], Experiment]:
-    """Decorate a function that returns a claim's readings: settings for the chapter and at length."""
+    """Decorate a function that returns a claim's readings: its settings live and at full length.
+
+    Raises:
+        TypeError: for settings the function does not take, or that JSON could not keep.
+    """
 
     def wrap(function: Callable) -> Experiment:
-        accepted = set(inspect.signature(function).parameters)
         for name, settings in (("short", short), ("long", long)):
-            unknown = set(settings) - accepted
-            if unknown:
-                raise TypeError(
-                    f"{name}: {function.__name__} takes no {', '.join(sorted(unknown))}"
-                )
+            try:
+                inspect.signature(function).bind(**settings)
+                json.dumps(settings, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"experiment {id}, {name}: {error}") from error
         return Experiment(id, function, dict(short), dict(long))
 
     return wrap
 
 
-def _definitions_of(notebook: dict) -> list[str]:
-    """The code that `measure` runs: cells tagged `setup` or `define`, in order."""
-    tagged = ("setup", "define")
-    return [
-        source_of(cell) for cell in notebook["cells"]
-        if cell["cell_type"] == "code" and set(tagged) & set(cell["metadata"].get("tags", []))
-    ]  # fmt: skip
+@dataclass(frozen=True)
+class Found:
+    """Where an experiment stands: its notebook, the code it is read among, its own source."""
+
+    path: Path
+    sources: tuple[str, ...]
+    source: str
 
 
-def _experiment_source(sources: Sequence[str], id: str) -> str:
-    """The source of the decorated function of claim `id`, with the definitions it is read among."""
+def experiments(folder: str | Path | None = None) -> dict[str, Found]:
+    """The experiments that the chapters define, by claim.
+
+    Raises:
+        ValueError: for two experiments of one claim, or a defining cell that is not Python.
+    """
+    found: dict[str, Found] = {}
+    for path, notebook in notebooks(folder).items():
+        cells = [
+            source_of(cell)
+            for cell in notebook["cells"]
+            if cell["cell_type"] == "code" and DEFINING & set(cell["metadata"].get("tags", []))
+        ]
+        try:
+            sources = tuple(map(provenance.python, cells))
+        except SyntaxError as error:
+            raise ValueError(f"{path}: a cell tagged define or setup: {error}") from error
+        for id, source in _decorated(sources):
+            if id in found:
+                raise ValueError(f"claim {id} has two experiments; the second is in {path}")
+            found[id] = Found(path, sources, source)
+    return found
+
+
+def _decorated(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The claim and the source of each function decorated with `experiment`."""
     for source in sources:
         for node in ast.parse(source).body:
-            for decorator in getattr(node, "decorator_list", []):
-                if isinstance(decorator, ast.Call) and any(
-                    isinstance(a, ast.Constant) and a.value == id for a in decorator.args
-                ):
-                    return ast.unparse(node)
-    return ""
-
-
-def experiments(folder: str | Path | None = None) -> dict[str, tuple[Path, list[str]]]:
-    """For each claim with a long measurement, its notebook and the code that defines it."""
-    found = {}
-    for path, notebook in notebooks(folder).items():
-        sources = _definitions_of(notebook)
-        for number in re.findall(r"experiment\(\s*[\"'](\d+\.\d+)[\"']", "\n".join(sources)):
-            found[number] = (path, sources)
-    return found
+            for call in getattr(node, "decorator_list", []):
+                if not isinstance(call, ast.Call):
+                    continue
+                name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+                ids = [*call.args[:1], *(one.value for one in call.keywords if one.arg == "id")]
+                if name == "experiment" and ids and isinstance(ids[0], ast.Constant):
+                    # The chapter's own settings have no part in the long run.
+                    call.keywords = [one for one in call.keywords if one.arg != "short"]
+                    yield str(ids[0].value), ast.unparse(node)
 
 
 def current(id: str, folder: str | Path | None = None) -> str:
     """The fingerprint of the code and settings of claim `id`'s experiment as they are now."""
-    sources = _known(id, folder)[1]
-    return provenance.fingerprint([_experiment_source(sources, id)], context=sources)
+    found = _known(id, folder)
+    return provenance.fingerprint([found.source], context=found.sources)
 
 
-def _known(id: str, folder: str | Path | None) -> tuple[Path, list[str]]:
+def _known(id: str, folder: str | Path | None) -> Found:
     known = experiments(folder)
     if id not in known:
-        raise ValueError(
-            f"claim {id!r} has no long measurement; {runtime.nearest(id, sorted(known)) if known else 'none has'}"
-        )
+        which = runtime.nearest(id, sorted(known)) if known else "none has"
+        raise ValueError(f"claim {id!r} has no long measurement; {which}")
     return known[id]
 
 
 def measure(id: str, folder: str | Path | None = None, out: str | Path | None = None) -> Path:
     """Run claim `id`'s experiment at full length and keep the result, with its provenance.
+
+    Ctrl-C stops it at once and keeps nothing: half an experiment has no verdict.
 
     Args:
         id: such as "2.5".
@@ -110,41 +140,70 @@ def measure(id: str, folder: str | Path | None = None, out: str | Path | None = 
         The file written.
 
     Raises:
-        ValueError: for a claim without a long measurement.
+        ValueError: for a claim without a long measurement, or readings that are not finite.
         OSError: if the result could not be kept there; raised before the run.
     """
-    path, sources = _known(id, folder)
-    target = runtime.check_writable(Path(out) if out else path.parent / "measured", "a measurement")
+    found = _known(id, folder)
+    folder_out = Path(out) if out else found.path.parent / "measured"
+    target = runtime.check_writable(folder_out, "a measurement")
+    fingerprint = current(id, folder)  # now, for the notebook may be edited while this runs
     space: dict = {"__name__": "__measure__"}
-    for source in sources:
-        exec(compile(source, str(path), "exec"), space)  # the chapter's own code: one home for it
-    found = [one for one in space.values() if isinstance(one, Experiment) and one.id == id]
     began = datetime.now(timezone.utc)
-    readings = found[0].long()
-    kept = Kept(id, readings, found[0].long_settings, {
-        "fingerprint": current(id, folder),
+    with _stopping_at_once():
+        for source in found.sources:  # the chapter's own code: one home for it
+            exec(compile(source, str(found.path), "exec", dont_inherit=True), space)
+        defined = [one for one in space.values() if isinstance(one, Experiment) and one.id == id]
+        if not defined:
+            raise ValueError(f"claim {id}: {found.path} leaves its experiment undefined")
+        readings = defined[0].long()
+    took = datetime.now(timezone.utc) - began
+    kept = Kept(id, readings, defined[0].long_settings, {
+        "fingerprint": fingerprint,
         "date": began.isoformat(timespec="seconds"),
-        "seconds": f"{(datetime.now(timezone.utc) - began).total_seconds():.0f}",
+        "seconds": f"{took.total_seconds():.0f}",
         "machine": runtime.machine(),
         **runtime.versions(),
     })  # fmt: skip
-    return runtime.write_whole(
-        target / f"{id}.json", (json.dumps(asdict(kept), indent=1) + "\n").encode()
-    )
+    text = json.dumps(asdict(kept), indent=1, allow_nan=False) + "\n"
+    return runtime.write_whole(target / f"{id}.json", text.encode())
+
+
+@contextlib.contextmanager
+def _stopping_at_once() -> Iterator[None]:
+    """Inside the block Ctrl-C is not held back by `fit`, which would go on with half a training."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def kept(id: str, folder: str | Path | None = None) -> Kept | None:
-    """The kept long measurement of claim `id`, or None where there is none (as on Colab)."""
+    """The kept long measurement of claim `id`, or None where there is none (as on Colab).
+
+    Raises:
+        ValueError: for a file that `measure` did not write.
+    """
     base = Path(folder) if folder is not None else Path(".")
     for place in (base / "measured", base / "chapters" / "measured"):
         file = place / f"{id}.json"
-        if file.exists():
-            try:
-                return Kept(**json.loads(file.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise ValueError(
-                    f"{file} is not a kept measurement; run `python -m aelib measure {id}`"
-                ) from error
+        if not file.exists():
+            continue
+        try:
+            found = Kept(**json.loads(file.read_text(encoding="utf-8")))
+            found.provenance["fingerprint"], found.provenance["date"], found.readings.items()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{file} is not a kept measurement; run `python -m aelib measure {id}`"
+            ) from error
+        return found
     return None
 
 
@@ -153,13 +212,11 @@ def stale(folder: str | Path | None = None) -> list[str]:
     wrong, chapters = [], find_chapters(folder)
     known = experiments(folder)
     for id in known:
-        found = kept(id, chapters)
+        found, again = kept(id, chapters), f"run `python -m aelib measure {id}`"
         if found is None:
-            wrong.append(f"claim {id} has no kept measurement; run `python -m aelib measure {id}`")
+            wrong.append(f"claim {id} has no kept measurement; {again}")
         elif found.provenance["fingerprint"] != current(id, folder):
-            wrong.append(
-                f"claim {id}: its code or settings changed; run `python -m aelib measure {id}`"
-            )
+            wrong.append(f"claim {id}: its code or settings changed; {again}")
     for file in sorted((chapters / "measured").glob("*.json")):
         if file.stem not in known:
             wrong.append(f"{file.name} belongs to no experiment of the chapters; delete it")

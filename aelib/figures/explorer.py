@@ -193,9 +193,9 @@ def explore(
         size=sizes.pop(),
         live=widget if callable(draw) else None,
     )
-    if len(made.html()) > LARGEST:
+    if (weight := len(made.html())) > LARGEST:
         raise ValueError(
-            f"{name} weighs {len(made.html()) / 1e6:.1f} MB, more than {LARGEST / 1e6:.1f}; "
+            f"{name} weighs {weight // 1000} kB, more than the {LARGEST // 1000} a page can spare; "
             "take fewer values or smaller figures"
         )
     return made

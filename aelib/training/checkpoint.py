@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -16,29 +17,33 @@ from aelib.training.run import Run
 
 
 def check(path: str | Path | None, resume: bool) -> Path | None:
+    """The checkpoint's file, after making sure that it may be written, or resumed from.
+
+    Raises:
+        ValueError: for resume without a file, or a folder in its place.
+        FileExistsError: if the file is there and `resume` is False.
+        OSError: if nothing can be written there.
+    """
     if path is None:
         if resume:
             raise ValueError("resume: there is nothing to resume without checkpoint=a file's path")
         return None
     file = Path(path)
+    if file.is_dir():
+        raise ValueError(f"checkpoint: {file} is a folder; name a file in it")
+    runtime.check_writable(file.parent, "a checkpoint")
     if file.exists() and not resume:
         raise FileExistsError(
             f"checkpoint: {file} exists; resume=True goes on from it, or give another name"
         )
-    runtime.check_writable(file.parent, "a checkpoint")
     return file
 
 
-def save(file: Path, run: Run, seen: Seen, about: dict) -> None:
+def save(file: Path, run: Run, seen: Seen, about: Mapping) -> None:
+    """Write the training as it stands to `file`, whole or not at all."""
     if run.stack is not None:
         run.stack.unstack()
-    tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
-    if run.accelerator.device.type == "cuda":
-        tensors["rng_device"] = torch.cuda.get_rng_state(run.accelerator.device)
-    for number, (net, generator) in enumerate(zip(run.nets, run.generators, strict=True)):
-        tensors[f"generator.{number}"] = generator.get_state()
-        for name, value in net.state_dict().items():
-            tensors[f"model.{number}.{name}"] = value
+    tensors = _state(run, seen)
     plain: dict[str, float] = {}
     for number, (_, optimiser) in enumerate(run.parts):
         for index, state in optimiser.state_dict()["state"].items():
@@ -48,57 +53,105 @@ def save(file: Path, run: Run, seen: Seen, about: dict) -> None:
                     tensors[key] = value
                 elif value is not None:
                     plain[key] = value
-    for name, rows in seen.rows.items():
-        tensors[f"seen.{name}"] = torch.tensor(rows, dtype=torch.float64)
-    tensors["seen.steps"] = torch.tensor(seen.steps)
-    meta = {"step": run.step, "seconds": seen.seconds, "about": about, "optimiser": plain}
+    scaler = run.accelerator.scaler
+    meta = {
+        "step": run.step,
+        "since": run.since,
+        "seconds": seen.seconds,
+        "about": about,
+        "optimiser": plain,
+        "scaler": None if scaler is None else scaler.state_dict(),
+    }
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     runtime.write_whole(file, safetensors.torch.save(whole, {"aelib": json.dumps(meta)}))
 
 
-def load(file: Path, run: Run, seen: Seen, about: dict) -> None:
+def load(file: Path, run: Run, seen: Seen, about: Mapping, steps: int) -> None:
+    """Go on from `file`: nothing is changed unless all of it fits.
+
+    Raises:
+        ValueError: for a file cut short or not written by `fit`; for one of other models, images,
+            settings or watched numbers; for one that is already past `steps`.
+    """
     try:
         with safe_open(str(file), "pt") as opened:
             meta = json.loads((opened.metadata() or {})["aelib"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
+        before, step, since = meta["about"], int(meta["step"]), int(meta["since"])
+        optimisers = _optimiser_states(tensors, meta["optimiser"], len(run.parts))
+        _agree(file, before, json.loads(json.dumps(about)))
+    except (SafetensorError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"checkpoint: {file} is cut short or was not written by fit ({error}); delete it to start anew"
+            f"checkpoint: {file} is cut short or was not written by fit ({error}); delete it to "
+            "start anew"
         ) from error
-    for what in ("models", "images", "settings"):
-        if meta["about"][what] != json.loads(json.dumps(about[what])):
-            came = {"models": "another model", "images": "other images"}.get(what) or (
-                f"other settings {meta['about'][what]}, these are {about[what]}"
-            )
-            raise ValueError(
-                f"checkpoint: {file} belongs to {came}; give another file's name or start anew"
-            )
-    missing = (
-        set(seen.rows) ^ {name[5:] for name in tensors if name.startswith("seen.")} ^ {"steps"}
-    )
-    if missing:
-        raise ValueError(
-            f"watch: the checkpoint {file} watched other numbers ({', '.join(sorted(missing))})"
-        )
+    kept = {name for name in tensors if not name.startswith("optimiser.")}
+    unlike = sorted(kept ^ set(_state(run, seen)))
+    if unlike:
+        raise ValueError(f"checkpoint: {file} holds other numbers, watched ones too: {unlike}")
+    if step > steps:
+        raise ValueError(f"steps: {file} is already at step {step}, got {steps}; ask for more")
+
     for number, (net, generator) in enumerate(zip(run.nets, run.generators, strict=True)):
         head = f"model.{number}."
-        net.load_state_dict({n[len(head) :]: t for n, t in tensors.items() if n.startswith(head)})
+        values = {n[len(head) :]: value for n, value in tensors.items() if n.startswith(head)}
+        net.load_state_dict(values)
         generator.set_state(tensors[f"generator.{number}"])
     if run.stack is not None:
         run.stack.restack()
     for number, (_, optimiser) in enumerate(run.parts):
-        state: dict[int, dict] = {}
-        for source in (tensors, meta["optimiser"]):
-            for key, value in source.items():
-                if key.startswith(f"optimiser.{number}."):
-                    index, name = key.split(".", 3)[2:]
-                    state.setdefault(int(index), {})[name] = value
         groups = optimiser.state_dict()["param_groups"]
-        optimiser.load_state_dict({"state": state, "param_groups": groups})
-    torch.set_rng_state(tensors["rng"])
-    if "rng_device" in tensors and run.accelerator.device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["rng_device"], run.accelerator.device)
+        optimiser.load_state_dict({"state": optimisers[number], "param_groups": groups})
+        run.totals[number].copy_(tensors[f"total.{number}"])
+    if run.accelerator.scaler is not None:
+        run.accelerator.scaler.load_state_dict(meta["scaler"])
+    states = {name[7:]: value for name, value in tensors.items() if name.startswith("random.")}
+    runtime.set_random_state(states, run.place)
     seen.steps[:] = tensors["seen.steps"].tolist()
     for name, rows in seen.rows.items():
         rows[:] = tensors[f"seen.{name}"].tolist()
-    seen.seconds, run.step = meta["seconds"], meta["step"]
+    seen.seconds, run.step, run.since = meta["seconds"], step, since
+
+
+def _state(run: Run, seen: Seen) -> dict[str, Tensor]:
+    """All of a training but its optimisers, whose state is empty before the first step."""
+    states = runtime.random_state(run.place)
+    tensors = {f"random.{name}": state for name, state in states.items()}
+    for number, (net, generator) in enumerate(zip(run.nets, run.generators, strict=True)):
+        tensors[f"generator.{number}"] = generator.get_state()
+        for name, value in net.state_dict().items():
+            tensors[f"model.{number}.{name}"] = value
+    for number, total in enumerate(run.totals):
+        tensors[f"total.{number}"] = total
+    for name, rows in seen.rows.items():
+        tensors[f"seen.{name}"] = torch.tensor(rows, dtype=torch.float64)
+    tensors["seen.steps"] = torch.tensor(seen.steps)
+    return tensors
+
+
+def _optimiser_states(tensors: Mapping, plain: Mapping, count: int) -> list[dict[int, dict]]:
+    """The state of each optimiser, as its `load_state_dict` wants it."""
+    states: list[dict[int, dict]] = [{} for _ in range(count)]
+    for key, value in [*tensors.items(), *plain.items()]:
+        if key.startswith("optimiser."):
+            number, index, name = key.split(".", 3)[1:]
+            states[int(number)].setdefault(int(index), {})[name] = value
+    return states
+
+
+def _agree(file: Path, before: Mapping, now: Mapping) -> None:
+    """Raise unless the checkpoint is of these models, images and settings."""
+    for what in ("models", "images"):
+        if before[what] != now[what]:
+            came = {"models": "another model", "images": "other images"}[what]
+            raise ValueError(
+                f"checkpoint: {file} belongs to {came}; give another file's name or start anew"
+            )
+    shared = before["settings"].keys() & now["settings"].keys()
+    unlike = sorted(k for k in shared if before["settings"][k] != now["settings"][k])
+    if unlike:
+        pairs = [f"{k} {before['settings'][k]!r}, now {now['settings'][k]!r}" for k in unlike]
+        raise ValueError(
+            f"checkpoint: {file} was made with {'; '.join(pairs)}; use the same, give another "
+            "file's name or start anew"
+        )

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from aelib.data import check_images
 from aelib.models import check_copies, count_parameters
 from aelib.training import checkpoint as checkpoints
 from aelib.training.history import History, Seen, check_loss
-from aelib.training.run import OPTIMISERS, Run
+from aelib.training.launch import accelerator as accelerate
+from aelib.training.run import OPTIMISERS, Run, borrowed
+from aelib.training.stack import Stack
 
 # On a CPU one batched graph pays only while a step is so small that the time goes into calling the
 # operators; measured in benchmarks/seeds.py as parameters × batch, per seed.
@@ -86,138 +89,136 @@ def fit(
     Source: chapter 1, "One loop".
     """
     nets = [models] if isinstance(models, nn.Module) else list(models)
-    if not nets or not all(isinstance(net, nn.Module) for net in nets):
-        raise TypeError("models: expected an nn.Module or a non-empty list of them")
-    sets = [images] * len(nets) if isinstance(images, Tensor) else list(images)
+    _check_nets(nets)
+    sets = list(images) if isinstance(images, list | tuple) else [images] * len(nets)
     if len(sets) != len(nets):
         raise ValueError(
             f"images: expected one tensor, or one per model ({len(nets)}), got {len(sets)}"
         )
-    for number, one in enumerate(sets):
-        if number == 0 or one is not sets[0]:
-            check_images(one, "images")
-    _check_count("steps", steps)
-    smallest = min(len(one) for one in sets)
+    for one in {id(one): one for one in sets}.values():
+        check_images(one, "images")
+    steps = runtime.check_whole("steps", steps, least=1)
+    seed = runtime.check_whole("seed", seed)
+    fewest = min(len(one) for one in sets)
     if batch is not None:
-        _check_count("batch", batch)
-        batch = min(batch, smallest)
-    if not (isinstance(lr, int | float) and math.isfinite(lr) and lr > 0):
+        batch = min(runtime.check_whole("batch", batch, least=1), fewest)
+    if isinstance(lr, bool) or not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr: expected a positive number, got {lr!r}")
     if isinstance(optimiser, str) and optimiser not in OPTIMISERS:
-        raise ValueError(
-            f"optimiser is {optimiser!r}; {runtime.nearest(optimiser, list(OPTIMISERS))}"
-        )
+        known = runtime.nearest(optimiser, list(OPTIMISERS))
+        raise ValueError(f"optimiser is {optimiser!r}; {known}")
     records = _record_steps(record, steps)
+    watch = dict(watch or {})
+    if "loss" in watch or not all(map(callable, watch.values())):
+        raise ValueError(f"watch: expected functions by name, not by the name loss, got {watch}")
     for net, one in zip(nets, sets, strict=True):
-        home = next(net.parameters(), one).device
-        check_copies(net, one[:2].to(home))
+        check_copies(net, one[:2].to(next(net.parameters()).device))
     file = checkpoints.check(checkpoint, resume)
 
-    accelerator = _accelerator(device, precision)
-    share = accelerator.num_processes
-    if (batch or smallest) % share:
+    accelerator = accelerate(device, precision)
+    place, share = accelerator.device, accelerator.num_processes
+    if (batch or fewest) % share:
         raise ValueError(
-            f"batch: {batch or smallest} images cannot be shared by {share} processes; change batch"
+            f"batch: {batch or fewest} images cannot be shared by {share} processes; change batch"
         )
-    if together is None:
-        small = (batch or smallest) * count_parameters(nets[0]) < SMALL_STEP
-        together = (
-            len(nets) > 1 and (accelerator.device.type != "cpu" or small) and _can_stack(nets, sets)
-        )
-    run = Run(
-        nets, sets, objective, batch, lr, optimiser, seed, together and len(nets) > 1, accelerator
-    )
-    seen = Seen(tuple(watch or ()), len(nets))
-    about = run.about(seed) if file else {}
-    if file and resume and file.exists():
-        checkpoints.load(file, run, seen, about)
-
-    began = time.perf_counter() - seen.seconds
+    seen = Seen(tuple(watch), len(nets))
     stopped = "finished"
-    bar = runtime.progress(steps, label, progress if accelerator.is_main_process else False)
-    bar.update(run.step)
+    with borrowed(nets, place), runtime.seeded(seed, place):
+        stack = _stack(nets, sets, batch, together, place)
+        run = Run(nets, sets, stack, objective, batch, lr, optimiser, seed, accelerator)
+        about = run.about() if file else {}
+        if file and resume and file.exists():
+            checkpoints.load(file, run, seen, about, steps)
+        began = time.perf_counter() - seen.seconds
 
-    def history(how: str) -> History:
-        return seen.history(time.perf_counter() - began, how)
+        def history(how: str) -> History:
+            return seen.history(time.perf_counter() - began, how)
 
-    try:
-        with bar, _interruptible() as interrupted:
-            if run.step == 0 and 0 in records:
-                seen.add(0, [math.nan] * len(nets), run.measure(watch or {}))
-            while run.step < steps:
-                run.advance()
-                last = interrupted.is_set() or run.step == steps
-                if run.step in records or last:
+        show = progress if accelerator.is_main_process else False
+        bar = runtime.progress(steps, label, show, done=run.step)
+        try:
+            with bar, _interruptible() as interrupted:
+                if run.step == 0 and 0 in records:
+                    seen.add(0, [math.nan] * len(nets), run.measure(watch))
+                while run.step < steps:
+                    run.advance()
+                    bar.update()
+                    due = run.step in records
+                    # Many processes have to stop at one step, so they only look at records.
+                    if not due and (share > 1 or not interrupted.is_set()):
+                        continue
                     losses = run.losses()
                     check_loss(losses, seen, run.step, lr, history)
-                    seen.add(run.step, losses, run.measure(watch or {}))
+                    row = (run.step, losses, run.measure(watch))
+                    stop = run.anywhere(interrupted.is_set()) and run.step < steps
+                    if due:
+                        seen.add(*row)
+                        run.start_mean()
                     if file and accelerator.is_main_process:
                         seen.seconds = time.perf_counter() - began
                         checkpoints.save(file, run, seen, about)
-                    bar.update(run.step - bar.n)
+                    if not due:  # after the checkpoint, so that a resumed history has no extra one
+                        seen.add(*row)
                     bar.set_postfix_str(f"loss {np.mean(losses):.4g}", refresh=False)
-                if interrupted.is_set() and run.step < steps:
-                    stopped = "interrupted"
-                    break
-    finally:
-        run.release()
+                    if stop:
+                        stopped = "interrupted"
+                        break
+        finally:
+            run.release()
     return history(stopped)
 
 
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of 1 or more, got {value!r}")
+def _check_nets(nets: Sequence[nn.Module]) -> None:
+    if not nets or not all(isinstance(net, nn.Module) for net in nets):
+        raise TypeError("models: expected an nn.Module or a non-empty list of them")
+    if len({id(net) for net in nets}) < len(nets):
+        raise ValueError("models: one model stands there twice; build one for each seed")
+    if not all(map(count_parameters, nets)):
+        raise ValueError("models: one of them has no parameters to train")
 
 
 def _record_steps(record: int | Sequence[int], steps: int) -> frozenset[int]:
     """The steps to record at; the first and the last step are always among them."""
-    if isinstance(record, int):
-        _check_count("record", record)
-        wanted = np.linspace(steps / record, steps, record).round().astype(int).tolist()
-    else:
-        wanted = [int(step) for step in record]
-        if any(step < 0 or step > steps for step in wanted):
-            raise ValueError(f"record: expected steps between 0 and {steps}, got {wanted}")
-    return frozenset(wanted) | {1, steps}
+    if isinstance(record, Integral):
+        count = runtime.check_whole("record", record, least=1)
+        wanted = np.linspace(steps / count, steps, count).round().astype(int).tolist()
+        return frozenset(step for step in wanted if step > 0) | {1, steps}
+    chosen = [runtime.check_whole("record", step, least=0) for step in record]
+    if any(step > steps for step in chosen):
+        raise ValueError(f"record: expected steps between 0 and {steps}, got {chosen}")
+    return frozenset(chosen) | {1, steps}
 
 
-def _can_stack(nets: Sequence[nn.Module], sets: Sequence[Tensor]) -> bool:
-    """Whether the models can share one graph: one architecture, no buffers, sets of one length."""
-    alike = {tuple((name, tuple(p.shape)) for name, p in net.named_parameters()) for net in nets}
-    return (
-        len(alike) == 1
-        and not any(True for _ in nets[0].buffers())
-        and len({len(s) for s in sets}) == 1
-    )
-
-
-def _accelerator(device: str | torch.device | None, precision: str):
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    if precision not in ("no", "bf16", "fp16"):
-        raise ValueError(
-            f"precision is {precision!r}; {runtime.nearest(precision, ('no', 'bf16', 'fp16'))}"
-        )
-    on_cpu = device is not None and runtime.device(device).type == "cpu"
-    if AcceleratorState._shared_state:
-        # Accelerate keeps the first choice of device and precision for the whole process.
-        state = AcceleratorState()
-        if state.mixed_precision != precision or (state.device.type == "cpu") != (
-            on_cpu or not torch.accelerator.is_available()
-        ):
-            AcceleratorState._reset_state(reset_partial_state=state.num_processes == 1)
-    return Accelerator(cpu=on_cpu, mixed_precision=precision)
+def _stack(nets, sets, batch, together, place) -> Stack | None:
+    """The models as one graph, if that is asked for, or possible and cheaper."""
+    fewest = min(len(one) for one in sets)
+    size = (batch or fewest) * count_parameters(nets[0])
+    if len(nets) == 1 or together is False:
+        return None
+    if together is None and runtime.on_cpu(place) and size > SMALL_STEP:
+        return None
+    try:
+        if batch is None and any(len(one) != fewest for one in sets):
+            raise ValueError("together: without batch= all models need as many images")
+        return Stack(nets, sets[0][:2].to(place))
+    except ValueError:
+        if together:
+            raise
+        return None
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Inside the block the first Ctrl-C only sets the event, so that the step under way ends whole."""
+    """Inside the block the first Ctrl-C only sets the event, so that the step under way ends whole.
+
+    A program that handles Ctrl-C in a way of its own keeps it.
+    """
     event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or before is not signal.default_int_handler:
         yield event
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number, frame):
         event.set()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from aelib import runtime
+from aelib.models import evaluating
 from aelib.training.stack import Stack
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -20,124 +23,165 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
 RESIDENT_BYTES = 4 << 30
 
 
-class Run:
-    """The state of a training: nets, optimisers, batch generators, step."""
-
-    def __init__(self, nets, sets, objective, batch, lr, optimiser, seed, together, accelerator):
-        self.nets, self.objective, self.batch, self.accelerator = (
-            nets,
-            objective,
-            batch,
-            accelerator,
-        )
-        self.settings = {
-            "objective": getattr(objective, "__name__", repr(objective)),
-            "batch": batch, "lr": lr, "seed": seed, "together": together,
-            "optimiser": optimiser if isinstance(optimiser, str) else getattr(optimiser, "__name__", "own"),
-        }  # fmt: skip
-        self.homes = [next(net.parameters(), sets[0]).device for net in nets]
-        self.modes = [net.training for net in nets]
-        self.sets = sets
-        self.step = 0
-        self.generators = [runtime.generator(seed + number) for number in range(len(nets))]
-        place = accelerator.device
-        resident = sum(
-            one.numel() * one.element_size() for one in {id(s): s for s in sets}.values()
-        )
-        if resident <= RESIDENT_BYTES:
-            moved = {id(one): one.to(place) for one in sets}
-            self.sets_there = [moved[id(one)] for one in sets]
-        else:
-            self.sets_there = sets
+@contextlib.contextmanager
+def borrowed(nets: Sequence[nn.Module], place: torch.device) -> Iterator[None]:
+    """Inside the block the nets train on `place`; afterwards each is back in its place and mode."""
+    homes = [next(net.parameters()).device for net in nets]
+    modes = [(module, module.training) for net in nets for module in net.modules()]
+    try:
         for net in nets:
             net.to(place).train()
-        self.stack = Stack(nets) if together else None
+        yield
+    finally:
+        for net, home in zip(nets, homes, strict=True):
+            net.to(home)
+        for module, training in modes:
+            module.training = training
+
+
+class Run:
+    """A training under way: what changes from step to step.
+
+    Args:
+        nets: the models, on the accelerator's device, in training mode.
+        sets: the images of each.
+        stack: the same models as one graph, or None to train them one by one.
+        objective, batch, lr, optimiser, seed: as in `fit`.
+        accelerator: `accelerate.Accelerator`.
+    """
+
+    def __init__(self, nets, sets, stack, objective, batch, lr, optimiser, seed, accelerator):
+        self.nets: Sequence[nn.Module] = nets
+        self.sets: Sequence[Tensor] = sets
+        self.stack: Stack | None = stack
+        self.objective, self.batch, self.accelerator = objective, batch, accelerator
+        self.place = accelerator.device
+        self.rank, self.share = accelerator.process_index, accelerator.num_processes
+        self.autocast = contextlib.nullcontext
+        if accelerator.mixed_precision != "no":
+            self.autocast = accelerator.autocast
+        self.step = 0
+        self.generators = [runtime.generator(seed + number) for number in range(len(nets))]
+        distinct = {id(one): one for one in sets}
+        if sum(one.numel() * one.element_size() for one in distinct.values()) <= RESIDENT_BYTES:
+            distinct = {key: one.to(self.place) for key, one in distinct.items()}
+        self.sets_there = [distinct[id(one)] for one in sets]
+
         make = OPTIMISERS[optimiser] if isinstance(optimiser, str) else optimiser
-        extra = {"fused": True} if optimiser == "adam" and place.type in ("cpu", "cuda") else {}
+        extra = {"fused": True} if optimiser == "adam" else {}
         self.parts: list[tuple[nn.Module, torch.optim.Optimizer]] = []
-        for module in [self.stack] if self.stack is not None else nets:
-            module.to(place)
-            self.parts.append(
-                accelerator.prepare(module, make(module.parameters(), lr=lr, **extra))
-            )
-        self.totals = [
-            torch.zeros(1 if self.stack is None else len(nets), device=place) for _ in self.parts
-        ]
+        for module in nets if stack is None else [stack]:
+            stepper = make(module.parameters(), lr=lr, **extra)
+            stepper.zero_grad()  # of whatever the models were used for before
+            # Wrapped only to average gradients over processes; the optimiser stays bare, for
+            # Accelerate's looks for an optional package in the file system at every step.
+            self.parts.append((accelerator.prepare(module) if self.share > 1 else module, stepper))
+        width = 1 if stack is None else len(nets)
+        self.totals = [torch.zeros(width, device=self.place) for _ in self.parts]
         self.since = 0
+        self.settings = {
+            "objective": _name(objective),
+            "batch": batch,
+            "seed": seed,
+            "together": stack is not None,
+            "precision": accelerator.mixed_precision,
+            "optimiser": type(self.parts[0][1]).__name__,
+            **{name: repr(value) for name, value in self.parts[0][1].defaults.items()},
+        }
 
     def draw(self, number: int) -> Tensor:
         """This process's share of the batch of model `number` for this step."""
         there = self.sets_there[number]
-        rank, share = self.accelerator.process_index, self.accelerator.num_processes
         if self.batch is None:
-            return there if share == 1 else there[rank::share]
+            chosen = there if self.share == 1 else there[self.rank :: self.share]
+            return chosen.to(self.place, non_blocking=True)
         count = len(there)
-        generator = self.generators[number]
         if self.batch * 4 < count:  # cheaper than a permutation of all; a few repeats at most
-            chosen = torch.randint(count, (self.batch,), generator=generator)
+            chosen = torch.randint(count, (self.batch,), generator=self.generators[number])
         else:
-            chosen = torch.randperm(count, generator=generator)[: self.batch]
-        return there[chosen[rank::share].to(there.device)].to(
-            self.accelerator.device, non_blocking=True
-        )
+            chosen = torch.randperm(count, generator=self.generators[number])[: self.batch]
+        if self.share > 1:
+            chosen = chosen[self.rank :: self.share]
+        drawn = there.index_select(0, chosen.to(there.device))
+        return drawn.to(self.place, non_blocking=True)
 
     def advance(self) -> None:
         """One optimiser step of every model."""
         batches = [self.draw(number) for number in range(len(self.nets))]
         if self.stack is not None:
             batches = [torch.stack(batches)]  # (seeds, batch, channels, height, width)
+        scaler = self.accelerator.scaler
         for (module, optimiser), total, images in zip(
             self.parts, self.totals, batches, strict=True
         ):
-            with self.accelerator.autocast():
+            with self.autocast():
                 loss = self.objective(module, images).float().mean(-1)  # () or (seeds,)
-            self.accelerator.backward(loss.sum())
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+            whole = loss.sum() if self.stack is not None else loss
+            if scaler is None:
+                whole.backward()
+                optimiser.step()
+            else:
+                scaler.scale(whole).backward()
+                scaler.step(optimiser)
+            optimiser.zero_grad()
             total += loss.detach()
+        if scaler is not None:
+            scaler.update()
         self.step += 1
         self.since += 1
 
     def losses(self) -> list[float]:
-        """Mean loss of each model since the last call."""
+        """Mean loss of each model over the steps since the last `start_mean`."""
         mean = torch.cat(self.totals) / max(self.since, 1)
+        return self.accelerator.reduce(mean, "mean").tolist()
+
+    def start_mean(self) -> None:
+        """Begin the mean loss anew."""
         for total in self.totals:
             total.zero_()
         self.since = 0
-        return self.accelerator.reduce(mean, "mean").tolist()
+
+    def anywhere(self, flag: bool) -> bool:
+        """Whether `flag` is set in any of the processes."""
+        if self.share == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.place)) > 0)
 
     def measure(self, watch: Mapping[str, Callable]) -> dict[str, list[float]]:
-        """Each watched number for each model."""
+        """Each watched number for each model; the training's own randomness is not touched."""
+        found: dict[str, list[float]] = {name: [] for name in watch}
         if not watch:
-            return {}
+            return found
         if self.stack is not None:
             self.stack.unstack()
-        found = {}
-        with torch.no_grad(), torch.random.fork_rng():
-            for net in self.nets:
-                net.eval()
-            for name, function in watch.items():
-                found[name] = [float(function(net)) for net in self.nets]
-            for net in self.nets:
-                net.train()
+        for net in self.nets:
+            with evaluating(net), torch.no_grad(), runtime.seeded(None, self.place):
+                for name, function in watch.items():
+                    found[name].append(float(function(net)))
         return found
 
     def release(self) -> None:
-        """Give the models back: trained, on their own device, in their own mode."""
+        """Leave the models trained and unwrapped."""
+        for module, _ in self.parts if self.share > 1 else []:
+            self.accelerator.unwrap_model(module, keep_fp32_wrapper=False)
         if self.stack is not None:
             self.stack.unstack()
-        for net, home, mode in zip(self.nets, self.homes, self.modes, strict=True):
-            net.to(home).train(mode)
 
-    def about(self, seed: int) -> dict:
+    def about(self) -> dict:
         """What a checkpoint must agree with: the models, the images, the settings."""
-        shapes = [
-            {name: list(value.shape) for name, value in net.state_dict().items()}
-            for net in self.nets
-        ]
         digest = hashlib.sha256()
-        for one in {id(s): s for s in self.sets}.values():
-            digest.update(
-                str(tuple(one.shape)).encode() + one.detach().cpu().contiguous().numpy().tobytes()
-            )
-        return {"models": shapes, "images": digest.hexdigest(), "settings": self.settings}
+        for one in {id(one): one for one in self.sets}.values():
+            values = one.detach().cpu().contiguous().flatten().view(torch.uint8)
+            digest.update(f"{tuple(one.shape)} {one.dtype}".encode() + values.numpy().tobytes())
+        shapes = [{k: list(v.shape) for k, v in net.state_dict().items()} for net in self.nets]
+        texts = [_name(net) for net in self.nets]
+        return {
+            "models": {"layers": texts, "shapes": shapes},
+            "images": [digest.hexdigest(), [len(one) for one in self.sets]],
+            "settings": self.settings,
+        }
+
+
+def _name(thing: object) -> str:
+    """A name that is the same in the next process: without addresses."""
+    return getattr(thing, "__name__", None) or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))

@@ -8,28 +8,44 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from aelib import runtime
+
+PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device)
+
 
 class Stack(nn.Module):
     """Models of one architecture as one module: parameters stacked, forward vectorised over seeds.
 
     Maps (seeds, batch, …) to (seeds, batch, …). The models' own parameters are not touched until
     `unstack` writes the stacked ones back into them.
+
+    Args:
+        models: differing in nothing but the values of their parameters, on one device.
+        images: a few, (n, channels, height, width), to try the graph on.
+
+    Raises:
+        ValueError: if the models cannot share one graph; says why.
     """
 
-    def __init__(self, models: Sequence[nn.Module]):
+    def __init__(self, models: Sequence[nn.Module], images: Tensor):
         super().__init__()
-        stacked, buffers = torch.func.stack_module_state(list(models))
-        if buffers:
-            raise ValueError(
-                "together: models with buffers (such as batch statistics) cannot share one graph; "
-                "use together=False"
-            )
+        if why := difference(models):
+            raise ValueError(f"together: {why}; use together=False")
+        stacked, _ = torch.func.stack_module_state(list(models))
+        wanted = {name: value.requires_grad for name, value in models[0].named_parameters()}
         self._names = list(stacked)
         self.stacked = nn.ParameterList(
-            [nn.Parameter(value.detach().clone()) for value in stacked.values()]
+            nn.Parameter(value.detach().clone(), wanted[name]) for name, value in stacked.items()
         )
         self._models = tuple(models)  # a tuple, so that they are not registered as submodules
-        self._bare = (deepcopy(models[0]).to("meta"),)
+        try:
+            self._bare = (deepcopy(models[0]).to("meta"),)
+            with torch.no_grad(), runtime.seeded(None, images.device):
+                self(images.expand(len(models), *images.shape))
+        except RuntimeError as error:
+            raise ValueError(
+                f"together: torch.func.vmap cannot run these models ({error}); use together=False"
+            ) from error
 
     def forward(self, images: Tensor) -> Tensor:
         bare = self._bare[0]
@@ -53,3 +69,37 @@ class Stack(nn.Module):
         for name, values in zip(self._names, self.stacked, strict=True):
             for model, value in zip(self._models, values, strict=True):
                 value.copy_(model.get_parameter(name))
+
+
+def difference(models: Sequence[nn.Module]) -> str:
+    """Why these models cannot share one graph, in words; empty if they can.
+
+    They can if only the values of their parameters differ: one architecture, down to each plain
+    attribute (such as a skip), no buffers, no hooks.
+    """
+    modules = [module for model in models for module in model.modules()]
+    if any(True for model in models for _ in model.buffers()):
+        return "models with buffers (such as batch statistics) cannot share one graph"
+    if any(module._forward_hooks or module._forward_pre_hooks for module in modules):
+        return "models with hooks cannot share one graph"
+    first, *others = map(_outline, models)
+    for number, other in enumerate(others, 1):
+        unlike = [name for name in first | other if first.get(name, ()) != other.get(name, ())]
+        if unlike:
+            return f"models 0 and {number} cannot share one graph: they differ in {unlike[0]}"
+    return ""
+
+
+def _outline(model: nn.Module) -> dict[str, object]:
+    """All that makes a model what it is, except its parameters' values."""
+    own = vars(nn.Module())
+    found: dict[str, object] = {}
+    for path, module in model.named_modules():
+        found[f"the type of {path or 'the model'}"] = type(module)
+        for name, value in vars(module).items():
+            if name not in own:
+                plain = repr(value) if isinstance(value, list | tuple | dict | set) else id(value)
+                found[f"{path}.{name}".lstrip(".")] = value if isinstance(value, PLAIN) else plain
+    for name, value in model.named_parameters():
+        found[name] = (value.shape, value.dtype, value.requires_grad)
+    return found
