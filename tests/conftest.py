@@ -11,3 +11,4 @@ os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not on
 os.environ.pop("JUPYTER_PATH", None)
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as tools/execute.py does

@@ -257,10 +257,13 @@ def test_evaluating_puts_each_module_back():
     net = nn.Sequential(nn.Dropout(), nn.Sequential(nn.BatchNorm2d(2), nn.Dropout()))
     net.train()
     net[1][0].eval()
-    with pytest.raises(KeyError), models.evaluating(net):
+    modes = [True, True, True, False, True]
+    with models.evaluating(net):
         assert not any(module.training for module in net.modules())
-        raise KeyError
-    assert [module.training for module in net.modules()] == [True, True, True, False, True]
+    assert [module.training for module in net.modules()] == modes
+    with pytest.raises(KeyError), models.evaluating(net):
+        {}["an error"]
+    assert [module.training for module in net.modules()] == modes
 
 
 # --- Objectives ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ code it never calls runs nothing. A notebook that fails is reported and stays as
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import importlib.util
 import json
@@ -32,6 +33,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMPS = ROOT / "_build" / "executed.json"
+FRONT = ("fig-one-image", ROOT / "assets" / "front.png")  # the picture of README and front page
 KEPT_CELL_METADATA = ("tags", "mystnb")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -161,6 +163,15 @@ def figure_words(cell: NotebookNode) -> dict[str, dict[str, str]]:
     return {}
 
 
+def front_picture(notebook: NotebookNode) -> bytes | None:
+    """The front page's figure, if this notebook drew it."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.get("metadata", {}).get("figure", {}).get("name") == FRONT[0]:
+                return base64.b64decode(output["data"]["image/png"])
+    return None
+
+
 def run(path: Path, timeout: int) -> int:
     """Run one notebook in a fresh kernel of this very Python and store it; 0 when all went well."""
     from nbclient import NotebookClient
@@ -197,6 +208,8 @@ def run(path: Path, timeout: int) -> int:
     tidy(notebook, time.perf_counter() - start)
     nbformat.validate(notebook)
     write_whole(path, nbformat.writes(notebook) + "\n")
+    if (picture := front_picture(notebook)) and path.is_relative_to(ROOT):
+        FRONT[1].write_bytes(picture)
     complain(path, notebook)
     return 0
 
@@ -238,7 +251,7 @@ class Job:
     started: float
 
 
-def start(path: Path, key: str, timeout: int, threads: int) -> Job:
+def start(path: Path, key: str, timeout: int) -> Job:
     """Start a process that runs the notebook at ``path``."""
     environment = dict(os.environ)
     environment.update(
@@ -248,7 +261,9 @@ def start(path: Path, key: str, timeout: int, threads: int) -> Job:
         PYDEVD_DISABLE_FILE_VALIDATION="1",
     )
     environment.pop("JUPYTER_PATH", None)
-    environment.setdefault("OMP_NUM_THREADS", str(threads))
+    # One thread each: the same sums in the same order on any machine, and small nets on a busy
+    # machine lose far more by waiting for a second thread than they gain.
+    environment.setdefault("OMP_NUM_THREADS", "1")
     words, noise = tempfile.TemporaryFile(), tempfile.TemporaryFile()
     process = subprocess.Popen(
         [sys.executable, __file__, "--one", str(path), "--timeout", str(timeout)],
@@ -283,13 +298,12 @@ def run_all(stale: dict[Path, str], jobs: int, timeout: int) -> list[Path]:
     """Run the notebooks ``jobs`` at a time and record each that ends well; returns the failed."""
     stamps, failed, running = read_stamps(), [], []
     waiting = list(stale.items())
-    threads = max(1, cores() // max(1, min(jobs, len(waiting))))
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 path, key = waiting.pop(0)
                 print(f"{shown(path)}: running", flush=True)
-                running.append(start(path, key, timeout, threads))
+                running.append(start(path, key, timeout))
             time.sleep(0.1)
             for job in [job for job in running if job.process.poll() is not None]:
                 running.remove(job)

@@ -78,17 +78,21 @@ def load(file: Path, run: Run, seen: Seen, about: Mapping, steps: int) -> None:
             meta = json.loads((opened.metadata() or {})["aelib"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         before, step, since = meta["about"], int(meta["step"]), int(meta["since"])
-        optimisers = _optimiser_states(tensors, meta["optimiser"], len(run.parts))
-        _agree(file, before, json.loads(json.dumps(about)))
-    except (SafetensorError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        unlike = _disagreement(before, json.loads(json.dumps(about)))
+        optimisers = [] if unlike else _optimiser_states(tensors, meta["optimiser"], len(run.parts))
+    except (SafetensorError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
             f"checkpoint: {file} is cut short or was not written by fit ({error}); delete it to "
             "start anew"
         ) from error
-    kept = {name for name in tensors if not name.startswith("optimiser.")}
-    unlike = sorted(kept ^ set(_state(run, seen)))
     if unlike:
-        raise ValueError(f"checkpoint: {file} holds other numbers, watched ones too: {unlike}")
+        raise ValueError(
+            f"checkpoint: {file} {unlike}; use the same, give another file's name or start anew"
+        )
+    kept = {name for name in tensors if not name.startswith("optimiser.")}
+    if kept != set(_state(run, seen)):
+        other = sorted(kept ^ set(_state(run, seen)))
+        raise ValueError(f"checkpoint: {file} holds or lacks {other}; watch the same numbers")
     if step > steps:
         raise ValueError(f"steps: {file} is already at step {step}, got {steps}; ask for more")
 
@@ -139,19 +143,15 @@ def _optimiser_states(tensors: Mapping, plain: Mapping, count: int) -> list[dict
     return states
 
 
-def _agree(file: Path, before: Mapping, now: Mapping) -> None:
-    """Raise unless the checkpoint is of these models, images and settings."""
-    for what in ("models", "images"):
+def _disagreement(before: Mapping, now: Mapping) -> str:
+    """How the checkpoint's models, images and settings differ from these, in words; empty if not.
+
+    A setting that only one of them has came with another version of PyTorch.
+    """
+    for what, came in (("models", "another model"), ("images", "other images")):
         if before[what] != now[what]:
-            came = {"models": "another model", "images": "other images"}[what]
-            raise ValueError(
-                f"checkpoint: {file} belongs to {came}; give another file's name or start anew"
-            )
-    shared = before["settings"].keys() & now["settings"].keys()
-    unlike = sorted(k for k in shared if before["settings"][k] != now["settings"][k])
-    if unlike:
-        pairs = [f"{k} {before['settings'][k]!r}, now {now['settings'][k]!r}" for k in unlike]
-        raise ValueError(
-            f"checkpoint: {file} was made with {'; '.join(pairs)}; use the same, give another "
-            "file's name or start anew"
-        )
+            return f"belongs to {came}"
+    old, new = before["settings"], now["settings"]
+    unlike = [f"{k} {old[k]!r}, now {new[k]!r}" for k in sorted(old.keys() & new.keys())
+              if old[k] != new[k]]  # fmt: skip
+    return f"was made with {'; '.join(unlike)}" if unlike else ""
