@@ -97,6 +97,14 @@ def python(source: str) -> str:
         lines[at] = f"{indent}pass"
 
 
+def definitions(source: str) -> str:
+    """Python code without what it does beside importing and defining."""
+    tree = ast.parse(source)
+    imports = (ast.Import, ast.ImportFrom)
+    tree.body = [node for node in tree.body if isinstance(node, imports) or _bound(node)]
+    return ast.unparse(tree)
+
+
 class _Definition(NamedTuple):
     """One definition, or one piece of code outside any, and the names inside it."""
 

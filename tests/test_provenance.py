@@ -268,6 +268,12 @@ def test_lines_for_ipython_are_left_out(cell, plain):
     assert provenance.python(cell) == plain
 
 
+def test_definitions_are_what_a_source_imports_and_defines():
+    source = "import a as b\nX = 1\nif X:\n    print(b)\ndef f(): return X\nX += 1\nf()"
+    kept = "import a as b\nX = 1\n\ndef f():\n    return X\nX += 1"
+    assert provenance.definitions(source) == kept
+
+
 def test_a_syntax_error_says_where(house):
     with pytest.raises(SyntaxError):
         provenance.fingerprint(["def ("], house())

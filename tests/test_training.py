@@ -580,7 +580,7 @@ def test_resuming_what_is_finished_returns_it_and_fewer_steps_is_refused(tmp_pat
     again = ae.fit(other, IMAGES, steps=5, checkpoint=file, resume=True)
     assert same(net, other)
     same_history(first, again)
-    with pytest.raises(ValueError, match="steps: .* is already at step 5, got 4"):
+    with pytest.raises(ValueError, match=r"steps: .* is already at step 5, got 4"):
         ae.fit(other, IMAGES, steps=4, checkpoint=file, resume=True)
 
 
@@ -757,9 +757,10 @@ def test_a_loss_that_grows_a_thousandfold_stops_too():
         steps.append(1)
         return ae.objectives.copy(net, images) * 10 ** len(steps)
 
-    with pytest.raises(training.TrainingDiverged, match=r"has grown to 2.*e\+05, from 2") as caught:
+    grown = r"has grown to .*e\+03, from 3\."
+    with pytest.raises(training.TrainingDiverged, match=grown) as caught:
         ae.fit(build(), IMAGES, objective=objective, steps=9, lr=1e-9)
-    assert caught.value.history.steps.tolist() == [1, 2, 3, 4]
+    assert caught.value.history.steps.tolist() == [1, 2, 3]
 
 
 # --- Bad input -----------------------------------------------------------------------------------
@@ -805,7 +806,7 @@ def bad(value):
         ({"models": nn.Conv2d(1, 2, 1)}, ValueError, "model: an autoencoder gives back the shape"),
         ({"models": build(gain=1e30)}, ValueError, "not finite before any training"),
         ({"images": [IMAGES, IMAGES]}, ValueError, r"one per model \(1\), got 2"),
-        ({"images": bad(float("nan"))}, ValueError, r"images: expected finite values.*\[3, 0, 1, 2\]"),
+        ({"images": bad(float("nan"))}, ValueError, r"finite values.*\[3, 0, 1, 2\]"),
         ({"images": bad(float("inf"))}, ValueError, "images: expected finite values"),
         ({"images": bad(255.0)}, ValueError, "divide by 255"),
         ({"images": (IMAGES * 255).byte()}, TypeError, r"torch.uint8; use images.float\(\) / 255"),
@@ -909,6 +910,6 @@ def test_two_processes_train_as_one(tmp_path):
         found, losses = torch.load(tmp_path / f"{together}.{rank}", weights_only=False)
         for mine, its in zip(found, weights(alone), strict=True):
             assert torch.allclose(mine, its, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(losses, history.loss[:, 5:].mean(1), rtol=0.1)
+        np.testing.assert_allclose(losses, history.loss[:, -1], rtol=1e-4)
         error = (tmp_path / f"error.{rank}").read_text()
         assert error == "batch: 7 images cannot be shared by 2 processes; change batch"

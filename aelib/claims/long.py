@@ -17,7 +17,7 @@ from aelib import provenance, runtime
 from aelib.claims.claim import Kept, read
 from aelib.claims.ledger import find_chapters, notebooks, source_of
 
-DEFINING = {"setup", "define"}  # tags of the cells that `measure` runs
+SETUP, DEFINE = "setup", "define"  # tags of the cells that `measure` runs
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,19 @@ def experiment(id: str, *, short: Mapping, long: Mapping) -> Callable[[Callable]
 
 @dataclass(frozen=True)
 class Found:
-    """Where an experiment stands: its notebook, the code it is read among, its own source."""
+    """Where an experiment stands.
+
+    Attributes:
+        path: the notebook.
+        sources: the code of its cells tagged setup or define, which `measure` runs.
+        context: the same as far as it bears on a result: of set-up, which prints and installs,
+            the definitions only.
+        source: the experiment's own definition.
+    """
 
     path: Path
     sources: tuple[str, ...]
+    context: tuple[str, ...]
     source: str
 
 
@@ -81,19 +90,21 @@ def experiments(folder: str | Path | None = None) -> dict[str, Found]:
     """
     found: dict[str, Found] = {}
     for path, notebook in notebooks(folder).items():
-        cells = [
-            source_of(cell)
-            for cell in notebook["cells"]
-            if cell["cell_type"] == "code" and DEFINING & set(cell["metadata"].get("tags", []))
-        ]
-        try:
-            sources = tuple(map(provenance.python, cells))
-        except SyntaxError as error:
-            raise ValueError(f"{path}: a cell tagged define or setup: {error}") from error
+        sources, context = [], []
+        for cell in notebook["cells"]:
+            tags = cell["metadata"].get("tags", [])
+            if cell["cell_type"] != "code" or not {SETUP, DEFINE} & set(tags):
+                continue
+            try:
+                sources.append(provenance.python(source_of(cell)))
+            except SyntaxError as error:
+                raise ValueError(f"{path}: a cell tagged {' '.join(tags)}: {error}") from error
+            whole = DEFINE in tags
+            context.append(sources[-1] if whole else provenance.definitions(sources[-1]))
         for id, source in _decorated(sources):
             if id in found:
                 raise ValueError(f"claim {id} has two experiments; the second is in {path}")
-            found[id] = Found(path, sources, source)
+            found[id] = Found(path, tuple(sources), tuple(context), source)
     return found
 
 
@@ -115,7 +126,7 @@ def _decorated(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
 def current(id: str, folder: str | Path | None = None) -> str:
     """The fingerprint of the code and settings of claim `id`'s experiment as they are now."""
     found = _known(id, folder)
-    return provenance.fingerprint([found.source], context=found.sources)
+    return provenance.fingerprint([found.source], context=found.context)
 
 
 def _known(id: str, folder: str | Path | None) -> Found:

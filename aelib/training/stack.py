@@ -39,7 +39,7 @@ class Stack(nn.Module):
         )
         self._models = tuple(models)  # a tuple, so that they are not registered as submodules
         try:
-            self._bare = (deepcopy(models[0]).to("meta"),)
+            self._bare = (deepcopy(models[0]),)
             with torch.no_grad(), runtime.seeded(None, images.device):
                 self(images.expand(len(models), *images.shape))
         except RuntimeError as error:
