@@ -191,7 +191,7 @@ class ConvAutoencoder(nn.Module):
         downs: how often the encoder halves the image; 0 keeps every layer at full size.
         activation, start, gain, skip: as in `MLPAutoencoder`.
 
-    Source: chapter 2, "The architecture decides".
+    Source: chapter 2, "The architecture decides which failure you get".
     """
 
     def __init__(self, shape, width: int = 32, depth: int = 4, *, downs: int = 0,

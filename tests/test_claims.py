@@ -630,12 +630,15 @@ def test_ctrl_c_in_a_long_training_stops_and_keeps_the_old(tmp_path):
     path = claims.measure("2.1", tmp_path)
     before = path.read_bytes()
     chapter(tmp_path, TRAINS.replace("STOP", "True"))
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        claims.measure("2.1", tmp_path)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            claims.measure("2.1", tmp_path)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == [path.name]
-    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_the_chapters_code_runs_as_it_would_in_the_chapter(tmp_path):

@@ -28,6 +28,14 @@ BATCH = 4  # few of the images, so batches are drawn with replacement
 FUSED = functools.partial(torch.optim.Adam, fused=True)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """A job started in the background ignores Ctrl-C, and hands that down to these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def build(**changes):
     return ae.models.MLPAutoencoder(SHAPE, **{"width": 12, "depth": 1, **changes})
 
@@ -611,7 +619,7 @@ def kept(tmp_path):
         (lambda: nets(3), IMAGES, {}, "another model"),
         (lambda: nets(2), IMAGES[:39], {}, "other images"),
         (lambda: nets(2), IMAGES.flip(0), {}, "other images"),
-        (lambda: nets(2), [IMAGES, IMAGES.clone()], {}, "other images"),
+        (lambda: nets(2), [IMAGES, IMAGES.flip(0)], {}, "other images"),
         (lambda: nets(2), IMAGES, {"lr": 0.01}, "made with lr '0.001', now '0.01'"),
         (lambda: nets(2), IMAGES, {"batch": 5}, "batch 4, now 5"),
         (lambda: nets(2), IMAGES, {"seed": 1}, "seed 0, now 1"),
@@ -639,6 +647,18 @@ def test_a_checkpoint_of_something_else_is_refused(kept, models, images, changes
     assert same(listed, before)
     assert not listed[0].training
     assert file.read_bytes() == content
+
+
+def test_the_same_images_elsewhere_are_the_same_images(kept):
+    file, settings = kept
+    ae.fit(nets(2), [IMAGES, IMAGES.clone()], steps=4, checkpoint=file, resume=True, **settings)
+
+
+def test_each_model_keeps_its_own_images(tmp_path):
+    file, other = tmp_path / "run", IMAGES.flip(0)
+    ae.fit(nets(3), [IMAGES, IMAGES, other], steps=2, checkpoint=file)
+    with pytest.raises(ValueError, match="other images"):
+        ae.fit(nets(3), [IMAGES, other, other], steps=3, checkpoint=file, resume=True)
 
 
 def test_a_checkpoint_cut_short_is_refused(kept):
@@ -801,6 +821,7 @@ def bad(value):
         ({"watch": {"loss": float}}, ValueError, "watch"),
         ({"models": []}, TypeError, "models: expected an nn.Module or a non-empty list"),
         ({"models": [build(), 3]}, TypeError, "models"),
+        ({"models": 3}, TypeError, "models: expected an nn.Module"),
         ({"models": [build()] * 2}, ValueError, "models: one model stands there twice"),
         ({"models": nn.Identity()}, ValueError, "models: one of them has no parameters"),
         ({"models": nn.Conv2d(1, 2, 1)}, ValueError, "model: an autoencoder gives back the shape"),

@@ -182,14 +182,16 @@ def measure(id: str, folder: str | Path | None = None, out: str | Path | None = 
 @contextlib.contextmanager
 def _stopping_at_once() -> Iterator[None]:
     """Inside the block Ctrl-C is not held back by `fit`, which would go on with half a training."""
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or before is not signal.default_int_handler:
         yield
         return
 
     def stop(number, frame):
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:

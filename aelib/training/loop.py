@@ -61,9 +61,11 @@ def fit(
         lr: step size.
         optimiser: "adam", "sgd", or a callable such as `functools.partial(torch.optim.SGD,
             momentum=0.9)`; it is called as optimiser(parameters, lr=lr).
-        seed: the i-th model draws its batches from seed + i.
+        seed: the i-th model draws its batches from seed + i. What a model or an objective draws
+            (dropout, noise) comes from torch's global generator, which starts at `seed` for this
+            call, is shared by the list, and afterwards is as it was.
         record: how many records, evenly spaced, or the very steps to record at (0 is before
-            training).
+            training). The first and the last step are recorded in any case.
         watch: numbers to follow, each a function of the model, evaluated at every record without
             gradients and in eval mode.
         checkpoint: a file (safetensors) written at every record, whole or not at all.
@@ -79,7 +81,8 @@ def fit(
 
     Returns:
         A `History`. After Ctrl-C it is shorter, `stopped` says "interrupted", and the models (and
-        the checkpoint) are those of the last whole step.
+        the checkpoint) are those of the last whole step. A second Ctrl-C stops at once. With
+        several processes the first one waits for the next record.
 
     Raises:
         ValueError, TypeError: for arguments that cannot work, before the first step.
@@ -88,7 +91,7 @@ def fit(
 
     Source: chapter 1, "One loop".
     """
-    nets = [models] if isinstance(models, nn.Module) else list(models)
+    nets = list(models) if isinstance(models, list | tuple) else [models]
     _check_nets(nets)
     sets = list(images) if isinstance(images, list | tuple) else [images] * len(nets)
     if len(sets) != len(nets):
@@ -99,9 +102,10 @@ def fit(
         check_images(one, "images")
     steps = runtime.check_whole("steps", steps, least=1)
     seed = runtime.check_whole("seed", seed)
-    fewest = min(len(one) for one in sets)
+    sizes = [len(one) for one in sets]
     if batch is not None:
-        batch = min(runtime.check_whole("batch", batch, least=1), fewest)
+        batch = min(runtime.check_whole("batch", batch, least=1), *sizes)
+        sizes = [batch]
     if isinstance(lr, bool) or not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr: expected a positive number, got {lr!r}")
     if isinstance(optimiser, str) and optimiser not in OPTIMISERS:
@@ -117,14 +121,15 @@ def fit(
 
     accelerator = accelerate(device, precision)
     place, share = accelerator.device, accelerator.num_processes
-    if (batch or fewest) % share:
-        raise ValueError(
-            f"batch: {batch or fewest} images cannot be shared by {share} processes; change batch"
-        )
+    for size in sizes:
+        if size % share:
+            raise ValueError(
+                f"batch: {size} images cannot be shared by {share} processes; change batch"
+            )
     seen = Seen(tuple(watch), len(nets))
     stopped = "finished"
     with borrowed(nets, place), runtime.seeded(seed, place):
-        stack = _stack(nets, sets, batch, together, place)
+        stack = _stack(nets, sets, sizes, together, place)
         run = Run(nets, sets, stack, objective, batch, lr, optimiser, seed, accelerator)
         about = run.about() if file else {}
         if file and resume and file.exists():
@@ -157,8 +162,8 @@ def fit(
                     if file and accelerator.is_main_process:
                         seen.seconds = time.perf_counter() - began
                         checkpoints.save(file, run, seen, about)
-                    if not due:  # after the checkpoint, so that a resumed history has no extra one
-                        seen.add(*row)
+                    if not due:  # an interruption's: not in the checkpoint, so that a resumed
+                        seen.add(*row)  # history is that of an unbroken run
                     bar.set_postfix_str(f"loss {np.mean(losses):.4g}", refresh=False)
                     if stop:
                         stopped = "interrupted"
@@ -189,16 +194,15 @@ def _record_steps(record: int | Sequence[int], steps: int) -> frozenset[int]:
     return frozenset(chosen) | {1, steps}
 
 
-def _stack(nets, sets, batch, together, place) -> Stack | None:
+def _stack(nets, sets, sizes, together, place) -> Stack | None:
     """The models as one graph, if that is asked for, or possible and cheaper."""
-    fewest = min(len(one) for one in sets)
-    size = (batch or fewest) * count_parameters(nets[0])
     if len(nets) == 1 or together is False:
         return None
-    if together is None and runtime.on_cpu(place) and size > SMALL_STEP:
+    small = sizes[0] * count_parameters(nets[0]) <= SMALL_STEP
+    if together is None and runtime.on_cpu(place) and not small:
         return None
     try:
-        if batch is None and any(len(one) != fewest for one in sets):
+        if len(set(sizes)) > 1:
             raise ValueError("together: without batch= all models need as many images")
         return Stack(nets, sets[0][:2].to(place))
     except ValueError:

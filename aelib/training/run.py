@@ -169,17 +169,20 @@ class Run:
 
     def about(self) -> dict:
         """What a checkpoint must agree with: the models, the images, the settings."""
-        digest = hashlib.sha256()
-        for one in {id(one): one for one in self.sets}.values():
-            values = one.detach().cpu().contiguous().flatten().view(torch.uint8)
-            digest.update(f"{tuple(one.shape)} {one.dtype}".encode() + values.numpy().tobytes())
+        digests = {id(one): _digest(one) for one in self.sets}
         shapes = [{k: list(v.shape) for k, v in net.state_dict().items()} for net in self.nets]
         texts = [_name(net) for net in self.nets]
         return {
             "models": {"layers": texts, "shapes": shapes},
-            "images": [digest.hexdigest(), [len(one) for one in self.sets]],
+            "images": [digests[id(one)] for one in self.sets],
             "settings": self.settings,
         }
+
+
+def _digest(images: Tensor) -> str:
+    values = images.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    shape = f"{tuple(images.shape)} {images.dtype}"
+    return hashlib.sha256(shape.encode() + values.tobytes()).hexdigest()
 
 
 def _name(thing: object) -> str:
