@@ -359,3 +359,17 @@ def test_the_rocket_opens_this_notebook_in_colab(path: Path) -> None:
     assert links == [
         f"https://colab.research.google.com/github/{short}/blob/main/chapters/{path.name}"
     ]
+
+
+def test_kept_measurements_come_from_todays_code() -> None:
+    from aelib import claims
+
+    assert claims.stale(ROOT / "chapters") == []
+
+
+def test_the_front_picture_is_the_one_chapter_2_draws() -> None:
+    execute = tool("execute")
+    pictures = [
+        execute.front_picture(nbformat.read(notebook, as_version=4)) for notebook in NOTEBOOKS
+    ]
+    assert [one for one in pictures if one] == [execute.FRONT[1].read_bytes()]

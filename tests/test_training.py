@@ -906,12 +906,20 @@ def train_in_a_process(rank, port, folder):
         "OMP_NUM_THREADS": "1",
     }
     torch.set_num_threads(1)
+    sizes = set()
+
+    def objective(net, images):
+        sizes.add(images.shape[-4])
+        return ae.objectives.copy(net, images)
+
     for together in (False, True):
         settings = {"batch": 8, "together": together, "checkpoint": folder / f"{together}"}
+        settings["objective"] = objective
         ae.fit(nets(2), IMAGES, steps=4, **settings)
         resumed = nets(2)
         history = ae.fit(resumed, IMAGES, steps=9, resume=True, **settings)
-        torch.save([weights(resumed), history.loss[:, -1]], folder / f"{together}.{rank}")
+        result = [weights(resumed), history.loss[:, -1], sizes]
+        torch.save(result, folder / f"{together}.{rank}")
     try:
         ae.fit(nets(2), IMAGES, steps=1, batch=7)
     except ValueError as error:
@@ -928,7 +936,8 @@ def test_two_processes_train_as_one(tmp_path):
     alone = nets(2)
     history = ae.fit(alone, IMAGES, steps=9, batch=8, record=9)
     for together, rank in itertools.product((False, True), (0, 1)):
-        found, losses = torch.load(tmp_path / f"{together}.{rank}", weights_only=False)
+        found, losses, sizes = torch.load(tmp_path / f"{together}.{rank}", weights_only=False)
+        assert sizes == {4}
         for mine, its in zip(found, weights(alone), strict=True):
             assert torch.allclose(mine, its, rtol=0, atol=1e-5)
         np.testing.assert_allclose(losses, history.loss[:, -1], rtol=1e-4)

@@ -172,6 +172,7 @@ def measure(id: str, folder: str | Path | None = None, out: str | Path | None = 
         "fingerprint": fingerprint,
         "date": began.isoformat(timespec="seconds"),
         "seconds": f"{took.total_seconds():.0f}",
+        "profile": runtime.profile().name,
         "machine": runtime.machine(),
         **runtime.versions(),
     })  # fmt: skip
