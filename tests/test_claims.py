@@ -336,12 +336,13 @@ SUPPORTED = "Claim 2.1 {bdg-success}`supported`"
 
 def test_the_ledger_is_what_the_outputs_hold(tmp_path):
     tenth = claim(id="2.10").judge(readings(kappa=[0.7] * 3))
-    write(tmp_path, "02_b", shown(tenth), shown(claim().judge(readings())), code("1"))
+    ninth = claim(id="2.9").judge(readings())
+    write(tmp_path, "02_b", shown(tenth), shown(ninth), code("1"))
     write(tmp_path, "01_a", markdown("words"), shown(claim(id="1.3").judge(readings())))
     found = claims.ledger(tmp_path)
     assert [(one["id"], one["notebook"]) for one in found] == [
         ("1.3", "01_a"),
-        ("2.1", "02_b"),
+        ("2.9", "02_b"),
         ("2.10", "02_b"),
     ]
     assert found[2].pop("notebook")

@@ -55,7 +55,9 @@ def shared():
     return bake()
 """,
     "attic/__init__.py": "",
-    "attic/box.py": "from .. import kitchen\n\ndef open_box():\n    return kitchen.bake()\n",
+    "attic/box.py": "from .. import kitchen\nfrom .lid import lift\n\ndef open_box():\n"
+    "    lift()\n    return kitchen.bake()\n",
+    "attic/lid.py": "def lift():\n    return 8\n",
     "garden.py": "def dig():\n    return shared()\n",
 }
 
@@ -142,6 +144,7 @@ BAKE = ("kitchen", "return 0", "return 5")
         ("getattr(house, 'cook')('egg')", BOIL),  # by a text
         ("TABLE = {'cook': 1}", BOIL),
         ("house.attic.box.open_box()", BAKE),  # a nested folder, a relative import
+        ("house.attic.box.open_box()", ("attic_lid", "8", "9")),
         ("1 + 1", ("kitchen", "import house.cellar", "print(boil(2))")),  # loose code
         ("house.cook('egg')", ("kitchen", "what: str", "what: bytes")),  # annotations, by decision
         ("house.cook('egg')", ("kitchen", "len(what)", "len(what)\n\nboil = str")),  # bound twice
@@ -237,6 +240,15 @@ def test_the_order_of_definitions_does_not_matter(tmp_path_factory, order):
     (folder / "module.py").write_text("\n\n\n".join(sorted(order)))
     provenance._read_all.cache_clear()
     assert provenance.fingerprint(["a()"], folder) == found
+
+
+def test_the_order_of_two_definitions_of_one_name_does(tmp_path):
+    found = set()
+    for order in ("X = 1\nX = 2", "X = 2\nX = 1", "Y = 0\nX = 2\nZ = 0\nX = 1"):
+        (tmp_path / "module.py").write_text(order)
+        provenance._read_all.cache_clear()
+        found.add(provenance.fingerprint(["X"], tmp_path))
+    assert len(found) == 2
 
 
 def test_a_new_time_stamp_alone_is_not_a_change_but_is_looked_at(house):
