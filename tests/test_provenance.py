@@ -293,7 +293,7 @@ def test_a_syntax_error_says_where(house):
     with pytest.raises(SyntaxError) as caught:
         provenance.fingerprint(["1"], folder)
     assert caught.value.filename.endswith("box.py")
-    assert caught.value.lineno == 3
+    assert caught.value.lineno == 4
 
 
 # --- The package itself --------------------------------------------------------------------------

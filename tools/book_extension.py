@@ -385,6 +385,8 @@ REPAIRS = (
     (r'<summary aria-label="Toggle hidden content">', "<summary>"),
     # A list whose children are no list items.
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
+    # Every exercise gets the same id for its body; the exercise has one of its own.
+    (r'<section id="(?:exercise|solution)-content">', "<section>"),
 )
 
 
