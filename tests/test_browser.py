@@ -6,9 +6,6 @@ CI=true, where a missing browser is a failure.
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +16,6 @@ ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 AXE = (ROOT / "tests" / "axe" / "axe.min.js").read_text(encoding="utf-8")
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 INSIDE = ("file:", "data:", "blob:", "about:")
 
 
@@ -31,20 +27,10 @@ def contents() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator:
-    if CHROMIUM is None:
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail("no chromium on PATH; .ci/run installs it", pytrace=False)
-        pytest.skip("no chromium on PATH (Debian: apt install chromium)")
+def browser(chromium):
     if not (HTML / "index.html").is_file():
         pytest.fail("there are no pages yet; run: make book", pytrace=False)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield started
-        started.close()
+    return chromium
 
 
 @dataclass

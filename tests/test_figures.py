@@ -6,7 +6,6 @@ import base64
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -645,20 +644,6 @@ def test_without_ipywidgets_the_static_slider_serves(monkeypatch):
     monkeypatch.setattr(figures.explorer.runtime, "interactive", lambda: True)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     assert set(explorer()._repr_mimebundle_()) == {"text/plain", "text/html"}
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    found = shutil.which("chromium")
-    if not found and os.environ.get("CI", "").lower() not in ("", "0", "false"):
-        pytest.fail("CI=true, but there is no chromium: apt-get install chromium")
-    if not found:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -298,11 +298,11 @@ class Card:
                 long_row = (
                     f"<td>{cells(self.long[name])}</td>" if name in self.long else "<td></td>"
                 )
-            unit = (
-                f" ({text(claim.unit)})" if claim.unit and name == next(iter(self.readings)) else ""
-            )
+            first = not rows  # the claim's own number: say in words what it is
+            unit = f" ({text(claim.unit)})" if claim.unit and first else ""
+            words = f"<br><small>{text(claim.measure)}</small>" if first else ""
             rows.append(
-                f"<tr><th scope='row'>{text(label)}{unit}</th>"
+                f"<tr><th scope='row'>{text(label)}{unit}{words}</th>"
                 f"<td>{cells(self.readings[name])}</td>{long_row}</tr>"
             )
         return (
@@ -311,7 +311,7 @@ class Card:
             f"<p class='claim-head'><strong>Claim {claim.id}</strong> "
             f"<span class='claim-verdict'>{self.verdict}</span></p>"
             f"<p class='claim-statement'>{text(claim.statement)}</p>"
-            f"<table><thead><tr><th scope='col'>{text(claim.measure)}</th>"
+            "<table><thead><tr><th scope='col'>reading</th>"
             f"<th scope='col'>{seeds}</th>{long_head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table>"
             f"<p class='claim-rule'>Rule: {text(claim.rule)}. Fails when: {text(claim.fails_when)} "

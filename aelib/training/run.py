@@ -115,7 +115,9 @@ class Run:
             self.parts, self.totals, batches, strict=True
         ):
             with self.autocast():
-                loss = self.objective(module, images).float().mean(-1)  # () or (seeds,)
+                each = self.objective(module, images)  # (batch,) or (seeds, batch)
+            _check_each(each, images)
+            loss = each.float().mean(-1)  # () or (seeds,)
             whole = loss.sum() if self.stack is not None else loss
             if scaler is None:
                 whole.backward()
@@ -188,3 +190,16 @@ def _digest(images: Tensor) -> str:
 def _name(thing: object) -> str:
     """A name that is the same in the next process: without addresses."""
     return getattr(thing, "__name__", None) or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))
+
+
+def _check_each(each: Tensor, images: Tensor) -> None:
+    """Raise unless the objective gave one loss per example: anything else would mix the seeds."""
+    wanted = tuple(images.shape[:-3])
+    if isinstance(each, Tensor) and tuple(each.shape) == wanted:
+        return
+    came = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+    raise ValueError(
+        f"objective: expected one loss per example, shape {wanted}, got {came}; end it with "
+        ".mean(dim=(-3, -2, -1)), counting the axes from the end, since several seeds may stand in "
+        "front of the batch"
+    )
