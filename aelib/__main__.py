@@ -36,6 +36,7 @@ def _number(reading: dict) -> str:
 
 def _measure(options: argparse.Namespace) -> int:
     began = time.perf_counter()
+    claims.current(options.id, options.folder)  # an unknown claim is refused before the first word
     print(
         f"measuring claim {options.id} at full length; each training draws its bar, "
         "Ctrl-C stops and keeps what was kept before",

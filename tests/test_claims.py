@@ -218,7 +218,8 @@ class Text(html.parser.HTMLParser):
         assert not self.open, self.open
 
     def handle_starttag(self, tag, attributes):
-        self.open.append(tag)
+        if tag != "br":  # which is never closed
+            self.open.append(tag)
         self.classes += (dict(attributes).get("class") or "").split()
 
     def handle_endtag(self, tag):

@@ -64,7 +64,7 @@ def load(
     Warns:
         UnreadableImagesWarning: names the files of a folder that could not be read.
 
-    Source: chapter 1 introduces "digits", chapter 2 "photos".
+    Source: chapter 1 introduces "digits" and "photos".
     """
     for argument, value in (("size", size), ("train", train), ("test", test)):
         if value is not None:

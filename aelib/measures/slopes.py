@@ -51,7 +51,7 @@ def spectral_radius(net: Net, images: Tensor) -> Tensor:
 def singular_values(net: Net, images: Tensor) -> Tensor:
     """The Jacobian's singular values at each image, falling: (n, d), ≥ 0; all 1 for the identity.
 
-    How far the net stretches each direction. ValueError above d = 1024. Source: chapter 2.
+    How far the net stretches each direction. ValueError above d = 1024.
     """
     return _per_jacobian(net, images, torch.linalg.svdvals)
 
