@@ -178,6 +178,8 @@ def run(path: Path, timeout: int) -> int:
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     notebook = nbformat.read(path, as_version=4)
+    before = nbformat.writes(notebook)
+    seconds_before = notebook.metadata.get("aelib", {}).get("seconds")
     notebook.metadata.pop("widgets", None)
     at = {"cell": 0}
 
@@ -207,11 +209,19 @@ def run(path: Path, timeout: int) -> int:
         return 1
     tidy(notebook, time.perf_counter() - start)
     nbformat.validate(notebook)
-    write_whole(path, nbformat.writes(notebook) + "\n")
+    if not same_but_for_time(notebook, before, seconds_before):
+        write_whole(path, nbformat.writes(notebook) + "\n")
     if (picture := front_picture(notebook)) and path.is_relative_to(ROOT):
         FRONT[1].write_bytes(picture)
     complain(path, notebook)
     return 0
+
+
+def same_but_for_time(notebook: NotebookNode, before: str, seconds: int | None) -> bool:
+    """Whether only the run time differs: then a reader's checkout stays as it is."""
+    timed = nbformat.from_dict(notebook)
+    timed.metadata["aelib"] = timed.metadata["aelib"] | {"seconds": seconds}
+    return nbformat.writes(timed) == before
 
 
 def report(path: Path, notebook: NotebookNode, index: int, why: str) -> None:
