@@ -29,6 +29,8 @@ def inputs(root: Path) -> str:
     total = hashlib.sha256(sys.version.encode())
     files = {path for pattern in READ for path in root.glob(pattern) if path.is_file()}
     for path in sorted(files):
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            continue  # a tool's cache, which no page is made from
         total.update(f"{path.relative_to(root)}\0".encode())
         total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
