@@ -6,9 +6,11 @@ import contextlib
 import difflib
 import os
 import platform
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
@@ -78,6 +80,72 @@ def on_cpu(place: torch.device) -> bool:
     return place.type == "cpu"
 
 
+def free_memory(place: torch.device) -> int | None:
+    """Bytes a device can still give, or None where it does not say."""
+    if place.type == "cuda":
+        return torch.cuda.mem_get_info(place)[0]
+    free = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free.append(1024 * int(next(x for x in lines if x.startswith("MemAvailable")).split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # a container may be given less
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        free.append(limit - int((group / "memory.current").read_text()))
+    return min(free) if free and place.type == "cpu" else None
+
+
+class Arriving:
+    """A device's value on its way to the host, which does not wait for it."""
+
+    def __init__(self, value: torch.Tensor):
+        self.value = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
+        self.value.copy_(value, non_blocking=True)
+        self._event = torch.Event(value.device) if value.is_cuda else None
+        if self._event is not None:
+            self._event.record()
+
+    def there(self) -> bool:
+        """Whether `value` may be read."""
+        return self._event is None or self._event.query()
+
+
+def replayed(step: Callable, warm: int = 3) -> Callable:
+    """`step(state, aim)` recorded once as a CUDA graph and replayed; for one shape of arguments.
+
+    `state` and `aim` are dictionaries of tensors; the first of the results is the next state. The
+    results are overwritten by the next call.
+    """
+    kept: dict = {}
+
+    def again(state: dict, aim: dict) -> tuple:
+        if not kept:
+            still = {key: value.clone() for key, value in state.items()}
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):  # lets libraries set themselves up outside the graph
+                for _ in range(warm):
+                    step({key: value.clone() for key, value in still.items()}, aim)
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                results = step(still, aim)
+            kept.update(still=still, graph=graph, results=results)
+        for key, value in kept["still"].items():
+            value.copy_(state[key])
+        kept["graph"].replay()
+        return kept["results"]
+
+    return again
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, the processor included, had no memory left."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
 def check_whole(name: str, value: int, least: int | None = None) -> int:
     """`value` as an int.
 
@@ -145,6 +213,30 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Inside the block the first Ctrl-C only sets the event, so that the step under way ends whole.
+
+    A program that handles Ctrl-C in a way of its own keeps it.
+    """
+    event = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or before is not signal.default_int_handler:
+        yield event
+        return
+
+    def note(number, frame):
+        event.set()
+        signal.signal(signal.SIGINT, before)  # a second one is not held back
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def interactive() -> bool:

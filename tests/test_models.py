@@ -1,4 +1,4 @@
-"""models and objectives: shapes, starts, seeds, and what is refused."""
+"""models: shapes, starts, seeds, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from aelib import models, objectives
+from aelib import models
 
 SHAPE = (2, 8, 4)
 IMAGES = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -205,54 +205,6 @@ def test_wrong_arguments_are_named(build, error, message):
         build()
 
 
-class Draws(nn.Module):
-    """Draws and counts its calls when it should not."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm = nn.BatchNorm2d(2)
-
-    def forward(self, images):
-        return self.norm(images) + torch.rand(1)
-
-
-def test_check_copies_leaves_everything_as_it_was():
-    net = Draws()
-    net.train()
-    net.norm.eval()
-    before, state = torch.get_rng_state(), copy.deepcopy(net.state_dict())
-    models.check_copies(net, IMAGES)
-    assert net.training
-    assert not net.norm.training
-    assert torch.equal(torch.get_rng_state(), before)
-    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("net", "images", "message"),
-    [
-        (
-            nn.Conv2d(2, 3, 1),
-            IMAGES,
-            r"gives back the shape it gets, \(2, 8, 4\).* returns \(3, 8, 4\)",
-        ),
-        (nn.Flatten(), IMAGES, r"returns \(64,\)"),
-        (BUILDS["mlp"](), IMAGES[..., :2], r"cannot take these images, \(2, 8, 2\)"),
-        (
-            BUILDS["mlp"](),
-            IMAGES.double(),
-            "torch.float64 each; build it for their shape and dtype",
-        ),
-        (BUILDS["mlp"](gain=1e30), IMAGES, "not finite before any training"),
-    ],
-)
-def test_check_copies_says_what_is_wrong(net, images, message):
-    net.train()
-    with pytest.raises(ValueError, match=message):
-        models.check_copies(net, images)
-    assert net.training
-
-
 def test_evaluating_puts_each_module_back():
     net = nn.Sequential(nn.Dropout(), nn.Sequential(nn.BatchNorm2d(2), nn.Dropout()))
     net.train()
@@ -264,18 +216,3 @@ def test_evaluating_puts_each_module_back():
     with pytest.raises(KeyError), models.evaluating(net):
         {}["an error"]
     assert [module.training for module in net.modules()] == modes
-
-
-# --- Objectives ----------------------------------------------------------------------------------
-
-
-def test_copy_is_the_mean_squared_error_of_each_image():
-    net = BUILDS["mlp"]()
-    errors = objectives.copy(net, IMAGES)
-    assert errors.shape == (5,)
-    for image, error in zip(IMAGES, errors, strict=True):
-        difference = (net(image[None])[0] - image).double()
-        assert error.item() == pytest.approx((difference**2).sum().item() / 64, rel=1e-5)
-    stacked = objectives.copy(lambda images: images + 0.5, IMAGES.expand(3, *IMAGES.shape))
-    assert stacked.shape == (3, 5)
-    assert torch.allclose(stacked, torch.tensor(0.25))

@@ -62,6 +62,11 @@ def dropping(seeds=2):
     return ae.models.replicate(Dropping, seeds=seeds)
 
 
+def in_a_step():
+    """[1] in a step of the training, [] in the trial before it."""
+    return [1] * torch.is_grad_enabled()
+
+
 def weights(models):
     listed = [models] if isinstance(models, nn.Module) else models
     return [value.clone() for net in listed for value in net.state_dict().values()]
@@ -470,8 +475,8 @@ def test_ctrl_c_between_records_is_a_record_too():
     steps = []
 
     def objective(net, images):
-        steps.append(1)
-        if len(steps) == 5:
+        steps.extend(in_a_step())
+        if len(steps) == 5 and in_a_step():
             os.kill(os.getpid(), signal.SIGINT)
         return ae.objectives.copy(net, images)
 
@@ -550,8 +555,8 @@ def test_a_resumed_run_ends_where_an_unbroken_one_ends(tmp_path, make, together,
     calls = []
 
     def objective(net, images):
-        calls.append(1)
-        if len(calls) == (7 if together else 13):  # within the seventh step
+        calls.extend(in_a_step())
+        if len(calls) == (7 if together else 13) and in_a_step():  # within the seventh step
             os.kill(os.getpid(), signal.SIGINT)
         return ae.objectives.copy(net, images)
 
@@ -613,6 +618,10 @@ def kept(tmp_path):
     return file, settings
 
 
+def darken(net, images):
+    return net(images).square().mean(dim=(-3, -2, -1))
+
+
 @pytest.mark.parametrize(
     ("models", "images", "changes", "message"),
     [
@@ -635,7 +644,12 @@ def kept(tmp_path):
             {"optimiser": functools.partial(torch.optim.Adam, fused=True, weight_decay=0.1)},
             "weight_decay '0', now '0.1'",
         ),
-        (lambda: nets(2), IMAGES, {"objective": lambda net, x: x.sum()}, "objective 'copy'"),
+        (
+            lambda: nets(2),
+            IMAGES,
+            {"objective": lambda net, x: net(x).square().mean((-3, -2, -1))},
+            "objective 'copy'",
+        ),
         (lambda: nets(2), IMAGES, {"watch": {}}, r"seen.bias"),
         (lambda: nets(2), IMAGES, {"watch": {**WATCH, "more": float}}, r"seen.more"),
     ],
@@ -725,7 +739,7 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path):
     steps = []
 
     def objective(net, images):
-        steps.append(1)
+        steps.extend(in_a_step())
         return ae.objectives.copy(net, images) * (1 if len(steps) < 5 else float("nan"))
 
     settings = {"batch": BATCH, "record": [3, 6], "checkpoint": file}
@@ -738,6 +752,230 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path):
     assert history.steps.tolist() == [1, 3]
 
 
+# --- One model out of a checkpoint ---------------------------------------------------------------
+
+
+def test_load_weights_gives_each_model_its_own(tmp_path):
+    file, listed = tmp_path / "run", norms(2)
+    ae.fit(listed, IMAGES, steps=3, batch=BATCH, checkpoint=file)
+    for number, net in enumerate(listed):
+        fresh = norms(3)[2]
+        assert training.load_weights(fresh, file, number) is fresh
+        assert same(fresh, net)  # batch statistics too
+    assert not same(listed[0], listed[1])
+
+
+def test_load_weights_refuses_what_does_not_fit(tmp_path, kept):
+    file, _ = kept
+    net = build()
+    before = copy.deepcopy(net)
+    with pytest.raises(FileNotFoundError, match="path: there is no file"):
+        training.load_weights(net, tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"index: .* holds 2 models, counted from 0, got 2"):
+        training.load_weights(net, file, 2)
+    with pytest.raises(ValueError, match="index: expected 0 or more"):
+        training.load_weights(net, file, -1)
+    for changes, line in (({"width": 13}, "out_features=12"), ({"activation": "tanh"}, "ReLU")):
+        other = build(**changes)
+        before_other = copy.deepcopy(other)
+        with pytest.raises(ValueError, match=f"model: .* holds another one; it has .*{line}"):
+            training.load_weights(other, file)
+        assert same(other, before_other)
+    whole = file.read_bytes()
+    for content in (whole[:50], whole[:-4], b"", safetensors.torch.save({"a": torch.ones(1)})):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"was not written by fit .*; give another"):
+            training.load_weights(net, file)
+    assert same(net, before)
+
+
+def test_load_weights_sees_a_buffer_that_the_text_does_not_show(tmp_path):
+    """Two nets may print alike and still differ."""
+
+    class Offset(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.register_buffer("offset", torch.zeros(size))
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, images):
+            return images * self.scale + self.offset.sum()
+
+    ae.fit(Offset(1), IMAGES, steps=1, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"holds another one; .*offset"):
+        training.load_weights(Offset(2), tmp_path / "run")
+
+
+# --- Models that are no autoencoders, and labels -------------------------------------------------
+
+
+class Timed(nn.Module):
+    """Called with a number for each image, as a diffusion model is."""
+
+    def __init__(self):
+        super().__init__()
+        self.image, self.time = nn.Linear(16, 16), nn.Linear(1, 16)
+
+    def forward(self, images, times):
+        return (self.image(images.flatten(-3)) + self.time(times[..., None])).unflatten(-1, SHAPE)
+
+
+def timed(net, images):
+    times = torch.linspace(0, 1, images.shape[-4]).expand(images.shape[:-3])
+    return (net(images, times) - images).square().mean(dim=(-3, -2, -1))
+
+
+def classifiers(seeds=2):
+    def build():
+        return nn.Sequential(nn.Flatten(-3), nn.Linear(16, 3))
+
+    return ae.models.replicate(build, seeds)
+
+
+LABELS = torch.arange(len(IMAGES)) % 3
+
+
+def norms(seeds):
+    def build():
+        return nn.Sequential(nn.Conv2d(1, 2, 3, 1, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1))
+
+    return ae.models.replicate(build, seeds)
+
+
+def test_a_net_with_a_second_input_trains_together():
+    alone, stacked = (ae.models.replicate(Timed, 2) for _ in range(2))
+    begun = copy.deepcopy(alone)
+    for listed, together in ((alone, False), (stacked, True)):
+        ae.fit(listed, IMAGES, objective=timed, steps=5, batch=BATCH, together=together)
+    assert near(alone, stacked)
+    assert not near(alone, begun, 1e-3)
+
+
+def test_an_objective_that_calls_more_than_the_net_trains_side_by_side():
+    def through_the_code(net, images):
+        return (net.decode(net.encode(images)) - images).square().mean(dim=(-3, -2, -1))
+
+    listed, alone = nets(2), nets(2)
+    ae.fit(listed, IMAGES, objective=through_the_code, steps=4, batch=BATCH)
+    ae.fit(alone, IMAGES, steps=4, batch=BATCH, together=False)
+    assert same(listed, alone)
+    with pytest.raises(ValueError, match=r"together: torch\.func\.vmap cannot run these models"):
+        ae.fit(listed, IMAGES, objective=through_the_code, steps=1, together=True)
+
+
+@pytest.mark.parametrize("batch", [BATCH, 16, None])
+@pytest.mark.parametrize("together", [False, True])
+def test_labels_travel_with_their_images(batch, together):
+    """The oracle is a plain loop whose every step looks its labels up by the images' values."""
+    table = {
+        tuple(image.flatten().tolist()): label for image, label in zip(IMAGES, LABELS, strict=True)
+    }
+    seen = []
+
+    def checked(net, images, labels):
+        for image, label in zip(images.flatten(0, -4), labels.flatten(), strict=True):
+            assert table[tuple(image.flatten().tolist())] == label
+        seen.append(images.shape[:-3])
+        return ae.objectives.classify(net, images, labels)
+
+    listed, alone = classifiers(), classifiers()
+    settings = {"steps": 6, "batch": batch, "together": together}
+    ae.fit(listed, IMAGES, objective=checked, labels=LABELS, **settings)
+    size = len(IMAGES) if batch is None else batch
+    assert seen[-1] == ((2, size) if together else (size,))
+    for number, net in enumerate(alone):
+        ae.fit(net, IMAGES, objective=ae.objectives.classify, labels=LABELS.int(), seed=number,
+               **settings | {"together": None})  # fmt: skip
+    assert near(listed, alone)
+    assert not near(listed, classifiers(), 1e-3)
+
+
+def test_labels_of_its_own_for_each_model():
+    one, other = LABELS, LABELS.flip(0)
+    listed, alone = classifiers(), classifiers()
+    settings = {"objective": ae.objectives.classify, "steps": 5, "batch": BATCH}
+    ae.fit(listed, IMAGES, labels=[one, other], together=True, **settings)
+    for number, (net, labels) in enumerate(zip(alone, (one, other), strict=True)):
+        ae.fit(net, IMAGES, labels=labels, seed=number, **settings)
+    assert near(listed, alone)
+
+
+def test_other_labels_are_another_training(tmp_path):
+    file, net = tmp_path / "run", classifiers(1)[0]
+    settings = {"objective": ae.objectives.classify, "checkpoint": file, "batch": BATCH}
+    ae.fit(net, IMAGES, labels=LABELS, steps=2, **settings)
+    ae.fit(net, IMAGES, labels=LABELS.clone(), steps=3, resume=True, **settings)
+    with pytest.raises(ValueError, match="belongs to other labels"):
+        ae.fit(net, IMAGES, labels=LABELS.flip(0), steps=4, resume=True, **settings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (
+            LABELS[:-1],
+            ValueError,
+            r"labels: expected one for each of the 40 images, .* got \(39,\)",
+        ),
+        (LABELS[:, None], ValueError, "labels: expected one for each"),
+        (
+            LABELS.float(),
+            TypeError,
+            "labels: expected a tensor of whole numbers, got torch.float32",
+        ),
+        (LABELS > 1, TypeError, "labels: expected a tensor of whole numbers, got torch.bool"),
+        (LABELS.tolist(), ValueError, r"one per model \(2\), got 40"),
+        ([LABELS, LABELS.numpy()], TypeError, "whole numbers, got ndarray"),
+        (LABELS + (torch.arange(40) == 38), ValueError, "from 0 to 2, .* got 0 to 3"),
+        (LABELS - 1 * (torch.arange(40) == 21), ValueError, "got -1 to 2"),
+        (None, ValueError, "labels: classify needs a label for each image"),
+    ],
+)
+def test_bad_labels_are_refused_before_the_first_step(labels, error, message):
+    listed = classifiers()
+    before = copy.deepcopy(listed)
+    with pytest.raises(error, match=message):
+        ae.fit(listed, IMAGES, objective=ae.objectives.classify, labels=labels, steps=2)
+    assert same(listed, before)
+
+
+def test_the_trial_leaves_no_trace():
+    """Modes, buffers and the global generator, whatever the net and the objective draw."""
+
+    def drawing(net, images):
+        return ae.objectives.copy(net, images + 0.1 * torch.randn_like(images))
+
+    from aelib.training.trial import try_objective
+
+    net = nn.Sequential(*norms(1)[0], nn.Dropout())
+    net[1].eval()
+    before, state = [m.training for m in net.modules()], weights(net)
+    generator = torch.get_rng_state()
+    try_objective(drawing, net, IMAGES)
+    assert [m.training for m in net.modules()] == before
+    assert all(torch.equal(mine, its) for mine, its in zip(weights(net), state, strict=True))
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (timed, r"cannot take these images, \(1, 4, 4\) of torch.float32 each, for the objective "
+                "timed"),
+        (lambda net, images: net(images).mean(), r"one loss per example, shape \(2,\), got \(\)"),
+        (lambda net, images: None, "one loss per example.* got NoneType"),
+        (lambda net, images: (net(images) / 0).mean((-3, -2, -1)), "not finite before any"),
+        (ae.objectives.classify, "labels: classify needs a label"),
+    ],
+)  # fmt: skip
+def test_an_objective_that_does_not_fit_is_refused(objective, message):
+    net = build()
+    before = copy.deepcopy(net)
+    with pytest.raises(ValueError, match=message):
+        ae.fit(net, IMAGES, objective=objective, steps=2)
+    assert same(net, before)
+
+
 # --- Divergence ----------------------------------------------------------------------------------
 
 
@@ -746,7 +984,7 @@ def test_divergence_stops_with_a_reason_and_the_history():
         steps = []
 
         def objective(net, images):
-            steps.append(1)
+            steps.extend(in_a_step())
             return ae.objectives.copy(net, images) / (len(steps) < limit)
 
         return objective
@@ -777,10 +1015,10 @@ def test_a_loss_that_grows_a_thousandfold_stops_too():
     steps = []
 
     def objective(net, images):
-        steps.append(1)
-        return ae.objectives.copy(net, images) * 10 ** len(steps)
+        steps.extend(in_a_step())
+        return ae.objectives.copy(net, images) * 11 ** len(steps)
 
-    grown = r"has grown to .*e\+03, from 3\."
+    grown = r"has grown to .*e\+03, from [345]\."
     with pytest.raises(training.TrainingDiverged, match=grown) as caught:
         ae.fit(build(), IMAGES, objective=objective, steps=9, lr=1e-9)
     assert caught.value.history.steps.tolist() == [1, 2, 3]
@@ -912,7 +1150,7 @@ def train_in_a_process(rank, port, folder):
     sizes = set()
 
     def objective(net, images):
-        sizes.add(images.shape[-4])
+        sizes.update(images.shape[-4] for _ in in_a_step())
         return ae.objectives.copy(net, images)
 
     for together in (False, True):
@@ -923,6 +1161,11 @@ def train_in_a_process(rank, port, folder):
         history = ae.fit(resumed, IMAGES, steps=9, resume=True, **settings)
         result = [weights(resumed), history.loss[:, -1], sizes]
         torch.save(result, folder / f"{together}.{rank}")
+    for batch in (8, None):
+        listed = classifiers()
+        settings = {"objective": ae.objectives.classify, "labels": LABELS, "batch": batch}
+        ae.fit(listed, IMAGES, steps=5, **settings)
+        torch.save(weights(listed), folder / f"labels {batch}.{rank}")
     try:
         ae.fit(nets(2), IMAGES, steps=1, batch=7)
     except ValueError as error:
@@ -946,3 +1189,10 @@ def test_two_processes_train_as_one(tmp_path):
         np.testing.assert_allclose(losses, history.loss[:, -1], rtol=1e-4)
         error = (tmp_path / f"error.{rank}").read_text()
         assert error == "batch: 7 images cannot be shared by 2 processes; change batch"
+    for batch, rank in itertools.product((8, None), (0, 1)):
+        alone = classifiers()
+        settings = {"objective": ae.objectives.classify, "labels": LABELS, "batch": batch}
+        ae.fit(alone, IMAGES, steps=5, **settings)
+        found = torch.load(tmp_path / f"labels {batch}.{rank}")
+        for mine, its in zip(found, weights(alone), strict=True):
+            assert torch.allclose(mine, its, rtol=0, atol=1e-5)

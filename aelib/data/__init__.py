@@ -7,18 +7,45 @@ Heavy imports wait inside the functions that need them: `import aelib` stays qui
 """
 
 from aelib.data.checks import ValueRangeWarning, check_images
-from aelib.data.folder import UnreadableImagesWarning
+from aelib.data.folder import UnreadableImagesWarning, read_images
 from aelib.data.images import Images
-from aelib.data.noise import GaussianNoise, gaussian, white_noise
+from aelib.data.noise import (
+    Contrast,
+    GaussianNoise,
+    Mask,
+    MixedNoise,
+    Shift,
+    contrast,
+    gaussian,
+    masked,
+    mixed,
+    shift,
+    white_noise,
+)
+from aelib.data.schedule import Schedule, cosine_schedule, linear_schedule, to_images, to_model
 from aelib.data.sets import load
 
 __all__ = [
+    "Contrast",
     "GaussianNoise",
     "Images",
+    "Mask",
+    "MixedNoise",
+    "Schedule",
+    "Shift",
     "UnreadableImagesWarning",
     "ValueRangeWarning",
     "check_images",
+    "contrast",
+    "cosine_schedule",
     "gaussian",
+    "linear_schedule",
     "load",
+    "masked",
+    "mixed",
+    "read_images",
+    "shift",
+    "to_images",
+    "to_model",
     "white_noise",
 ]

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from aelib import runtime
 from aelib.data.images import Images
 from aelib.data.pixels import pixels_of, plain, with_channels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 # What counts as an image in a folder. HEIC and JPEG XL need a Pillow plug-in; where it is missing
 # they are named as unreadable, which tells a reader more than passing over them.
@@ -136,8 +140,6 @@ def _read(
 
     With size None all must have one size, the images read `before` included.
     """
-    from PIL import Image, ImageOps
-
     read, failed, small = {}, [], []
     first = next(iter(before.items()), None)
     with runtime.progress(want or len(names), f"reading {root.name}") as bar:
@@ -145,8 +147,7 @@ def _read(
             if len(read) == want:
                 break
             try:
-                with Image.open(root / name) as opened:
-                    picture = plain(ImageOps.exif_transpose(opened))
+                picture = _open(root / name)
             except Exception as error:  # decoders raise almost anything, and all of it is told
                 failed.append((name, _reason(error)))
                 continue
@@ -158,8 +159,7 @@ def _read(
                 small.append((short, name))
                 continue
             else:
-                left, top = (width - short) // 2, (height - short) // 2
-                image = pixels_of(picture, (size, size), (left, top, left + short, top + short))
+                image = _square(picture, size)
             read[name] = with_channels(torch.from_numpy(image), channels)
             first = first or (name, read[name])
             if read[name].shape != first[1].shape:
@@ -178,6 +178,53 @@ def _read(
             f" size={short} or less, or take the small ones out of the folder"
         )
     return read, failed
+
+
+def read_images(paths: Sequence[str | Path], size: int, channels: int = 3) -> Tensor:
+    """Image files as the centre square of each, averaged to `size` pixels a side.
+
+    Args:
+        paths: files that Pillow can read.
+        size: at most the short side of each.
+        channels: 1 or 3.
+
+    Returns:
+        float32 in [0, 1], (files, channels, size, size).
+
+    Raises:
+        FileNotFoundError: for a path that is no file.
+        ValueError: for a file that is no image, or too small.
+    """
+    images = []
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise FileNotFoundError(f"image: there is no file {path}")
+        try:
+            picture = _open(path)
+        except Exception as error:  # decoders raise almost anything, and all of it is told
+            raise ValueError(f"image: {path} cannot be read ({_reason(error)})") from error
+        if min(picture.size) < size:
+            raise ValueError(
+                f"size: expected {path} to have at least {size} pixels on the short side, got "
+                f"{min(picture.size)}; give a smaller size"
+            )
+        images.append(with_channels(torch.from_numpy(_square(picture, size)), channels))
+    return torch.stack(images)
+
+
+def _open(path: Path) -> Picture:
+    """A file as a plain picture, the right way up."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as opened:
+        return plain(ImageOps.exif_transpose(opened))
+
+
+def _square(picture: Picture, size: int) -> np.ndarray:
+    """The centre square, averaged to `size`: (1 or 3, size, size)."""
+    (width, height), short = picture.size, min(picture.size)
+    left, top = (width - short) // 2, (height - short) // 2
+    return pixels_of(picture, (size, size), (left, top, left + short, top + short))
 
 
 def _reason(error: Exception) -> str:

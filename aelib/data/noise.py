@@ -1,9 +1,14 @@
-"""What spoils images: Gaussian noise added to them, and images that are nothing but noise."""
+"""What spoils images: noise added or mixed in, brightness, contrast, missing pixels.
+
+Each is called as corruption(images, generator), on (..., channels, height, width), and clips
+nothing. A generator draws on its own device, so one seed gives one result wherever the images are;
+None draws from torch's global generator.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -22,18 +27,65 @@ class GaussianNoise:
     mean: float = 0.0
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Noisy `images`: the same shape, dtype and device, not clipped to any range.
-
-        A generator draws on its own device, so one seed gives one noise wherever the images are.
+        """Noisy `images`: the same shape, dtype and device.
 
         Raises:
             TypeError: if images are not floating-point.
         """
-        if not images.is_floating_point():
-            raise TypeError(f"images: expected a floating-point tensor, got {images.dtype}")
-        where = images.device if generator is None else generator.device
-        noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=where)
-        return images + (noise.to(images.device) * self.sigma + self.mean)
+        noise = _drawn(torch.randn, images, images.shape, generator)
+        return images + (noise * self.sigma + self.mean)
+
+
+@dataclass(frozen=True)
+class MixedNoise:
+    """Fades images into noise: (1 − share)·a + share·(mean + sigma·noise). Made by `mixed`."""
+
+    sigma: float
+    share: float
+    mean: float = 0.5
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Faded `images`: the same shape, dtype and device."""
+        noise = _drawn(torch.randn, images, images.shape, generator) * self.sigma + self.mean
+        return (1 - self.share) * images + self.share * noise
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Makes images brighter or darker. Made by `shift`."""
+
+    by: float
+    shared: bool = True
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Shifted `images`: the same shape, dtype and device."""
+        return images + self.by * _signs(self.shared, images, generator)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Stretches images about mid-grey. Made by `contrast`."""
+
+    factor: float
+    shared: bool = True
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Stretched `images`: the same shape, dtype and device."""
+        factors = self.factor ** _signs(self.shared, images, generator)
+        return 0.5 + factors * (images - 0.5)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Replaces a share of the pixels, whichever their channels. Made by `masked`."""
+
+    share: float
+    fill: float = 0.0
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Masked `images`: the same shape, dtype and device."""
+        size = (*images.shape[:-3], 1, *images.shape[-2:])
+        return images.where(_drawn(torch.rand, images, size, generator) >= self.share, self.fill)
 
 
 def gaussian(sigma: float, mean: float = 0.0) -> GaussianNoise:
@@ -48,14 +100,60 @@ def gaussian(sigma: float, mean: float = 0.0) -> GaussianNoise:
 
     Source: chapter 3.
     """
-    for argument, value in (("sigma", sigma), ("mean", mean)):
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{argument}: expected a number, got {value!r}")
-        if not math.isfinite(value):
-            raise ValueError(f"{argument}: expected a finite number, got {value}")
-    if sigma < 0:
-        raise ValueError(f"sigma: expected a deviation of at least 0, got {sigma}")
-    return GaussianNoise(float(sigma), float(mean))
+    return GaussianNoise(_deviation(sigma), _number("mean", mean))
+
+
+def mixed(sigma: float, share: float, mean: float = 0.5) -> MixedNoise:
+    """Images fading into noise: `mixed(0.2, 0.5)` is half the image and half noise.
+
+    Args:
+        sigma: the deviation of the noise, in the images' units.
+        share: of the noise, from 0 to 1; the image keeps the rest.
+        mean: of the noise; 0.5 is mid-grey.
+
+    Raises:
+        TypeError, ValueError: unless all are finite numbers, sigma at least 0, share in [0, 1].
+
+    Source: chapter 3.
+    """
+    return MixedNoise(_deviation(sigma), _share(share), _number("mean", mean))
+
+
+def shift(by: float, shared: bool = True) -> Shift:
+    """Images brighter by `by`; or, not `shared`, each brighter or darker by that, at even odds.
+
+    Either way ‖e‖² = by²·d for every image: what differs is whether the batch shares e.
+
+    Raises:
+        TypeError, ValueError: unless `by` is a finite number.
+
+    Source: chapter 3.
+    """
+    return Shift(_number("by", by), bool(shared))
+
+
+def contrast(factor: float, shared: bool = True) -> Contrast:
+    """Images stretched about ½: ½ + factor·(a − ½); not `shared`, by factor or 1/factor, evenly.
+
+    Raises:
+        TypeError, ValueError: unless `factor` is a finite number above 0.
+
+    Source: chapter 3.
+    """
+    if not _number("factor", factor) > 0:
+        raise ValueError(f"factor: expected a number above 0, got {factor}")
+    return Contrast(float(factor), bool(shared))
+
+
+def masked(share: float, fill: float = 0.0) -> Mask:
+    """Images of which each pixel, with all its channels, is `fill` with probability `share`.
+
+    Raises:
+        TypeError, ValueError: unless both are finite numbers and `share` lies in [0, 1].
+
+    Source: chapter 3.
+    """
+    return Mask(_share(share), _number("fill", fill))
 
 
 def white_noise(count: int, shape: Sequence[int], seed: int = 0) -> Tensor:
@@ -77,3 +175,39 @@ def white_noise(count: int, shape: Sequence[int], seed: int = 0) -> Tensor:
     for value in shape:
         check_whole("shape", value, least=1)
     return torch.rand((count, *shape), generator=runtime.generator(seed))
+
+
+def _drawn(draw: Callable, images: Tensor, size: Sequence[int], generator) -> Tensor:
+    """Random numbers of the images' dtype, in their place, drawn where the generator is."""
+    if not images.is_floating_point():
+        raise TypeError(f"images: expected a floating-point tensor, got {images.dtype}")
+    where = images.device if generator is None else generator.device
+    return draw(size, generator=generator, dtype=images.dtype, device=where).to(images.device)
+
+
+def _signs(shared: bool, images: Tensor, generator) -> Tensor | int:
+    """1 for all, or a random sign for each image."""
+    if shared:
+        return 1
+    draws = _drawn(torch.rand, images, images.shape[:-3], generator)
+    return torch.where(draws < 0.5, -1.0, 1.0).to(images)[..., None, None, None]
+
+
+def _number(argument: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{argument}: expected a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{argument}: expected a finite number, got {value}")
+    return float(value)
+
+
+def _deviation(sigma: float) -> float:
+    if _number("sigma", sigma) < 0:
+        raise ValueError(f"sigma: expected a deviation of at least 0, got {sigma}")
+    return float(sigma)
+
+
+def _share(share: float) -> float:
+    if not 0 <= _number("share", share) <= 1:
+        raise ValueError(f"share: expected a share from 0 to 1, got {share}")
+    return float(share)

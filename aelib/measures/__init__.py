@@ -14,6 +14,15 @@ Every function raises TypeError or ValueError, before any long work, for tensors
 non-finite or of the wrong shape; and for a net that changes the shape or returns NaN or infinity.
 """
 
+from aelib.measures.codes import (
+    directions_for,
+    distance_moved,
+    linear_reader,
+    neighbour_purity,
+    shared_neighbours,
+    spectrum,
+)
+from aelib.measures.controls import matched_blur, matched_pca, mean_image
 from aelib.measures.copying import (
     Response,
     break_even_noise,
@@ -24,6 +33,13 @@ from aelib.measures.copying import (
     response,
     transmission,
     unexplained_variance,
+)
+from aelib.measures.frechet import (
+    ClassScore,
+    classifier_score,
+    frechet_distance,
+    frechet_floor,
+    image_features,
 )
 from aelib.measures.linear import (
     effective_rank,
@@ -36,7 +52,8 @@ from aelib.measures.linear import (
     wiener,
     wiener_gain,
 )
-from aelib.measures.looks import correlation, psnr, sharpness
+from aelib.measures.looks import correlation, psnr, sharpness, ssim
+from aelib.measures.probes import Probe, linear_probe
 from aelib.measures.recall import (
     Memory,
     Nearest,
@@ -46,37 +63,57 @@ from aelib.measures.recall import (
     nearest_distance,
     nearest_training,
 )
+from aelib.measures.scores import excess_kurtosis, mixture_score
 from aelib.measures.seeds import Interval, interval
 from aelib.measures.slopes import jacobian, singular_values, spectral_radius
 
 __all__ = [
+    "ClassScore",
     "Interval",
     "Memory",
     "Nearest",
+    "Probe",
     "Response",
     "break_even_noise",
+    "classifier_score",
     "clean_error",
     "copy_coefficient",
     "correlation",
     "denoising_gain",
+    "directions_for",
+    "distance_moved",
     "effective_rank",
+    "excess_kurtosis",
     "filter_gain",
+    "frechet_distance",
+    "frechet_floor",
+    "image_features",
     "interval",
     "iterate",
     "jacobian",
     "linear_filter",
+    "linear_probe",
+    "linear_reader",
+    "matched_blur",
+    "matched_pca",
+    "mean_image",
     "memory",
+    "mixture_score",
     "nearer_training",
     "nearest_distance",
     "nearest_training",
+    "neighbour_purity",
     "pca_reconstruct",
     "predicted_gain",
     "principal_directions",
     "psnr",
     "response",
+    "shared_neighbours",
     "sharpness",
     "singular_values",
     "spectral_radius",
+    "spectrum",
+    "ssim",
     "subspace_distance",
     "transmission",
     "truncated_pca_gain",

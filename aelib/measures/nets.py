@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from aelib.models import evaluating
 
 Net = Callable[[Tensor], Tensor]
 
 CHUNK_IMAGES, CHUNK_ELEMENTS = 1024, 2**22  # a chunk stops at whichever comes first
-
-
-@contextmanager
-def evaluating(net: Net) -> Iterator[None]:
-    """Evaluation mode for a module (or the module a method such as net.decode belongs to)."""
-    owner = net if isinstance(net, nn.Module) else getattr(net, "__self__", None)
-    modes = []
-    if isinstance(owner, nn.Module):
-        modes = [(module, module.training) for module in owner.modules()]
-        owner.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:  # one by one: a frozen batch norm stays frozen
-            module.training = training
 
 
 def chunk_size(images: Tensor) -> int:

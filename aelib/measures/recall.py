@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from aelib.measures.checks import as_images, as_number, check_count
-from aelib.measures.nets import Net, chunk_size, evaluating, run_chunk, run_net
+from aelib.measures.nets import Net, chunk_size, run_chunk, run_net
+from aelib.models import evaluating
 
 
 class Nearest(NamedTuple):

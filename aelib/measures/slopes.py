@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from aelib.measures.checks import as_images
-from aelib.measures.nets import Net, chunk_size, evaluating, run_chunk
+from aelib.measures.nets import Net, chunk_size, run_chunk
+from aelib.models import evaluating
 
 LARGEST_SPECTRUM = 1024  # eigenvalues cost d³: a few seconds an image at this d
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from aelib import runtime
 from aelib.training.history import Seen
 from aelib.training.run import Run
+from aelib.training.trial import plain_name
 
 
 def check(path: str | Path | None, resume: bool) -> Path | None:
@@ -71,20 +74,13 @@ def load(file: Path, run: Run, seen: Seen, about: Mapping, steps: int) -> None:
 
     Raises:
         ValueError: for a file cut short or not written by `fit`; for one of other models, images,
-            settings or watched numbers; for one that is already past `steps`.
+            labels, settings or watched numbers; for one that is already past `steps`.
     """
-    try:
-        with safe_open(str(file), "pt") as opened:
-            meta = json.loads((opened.metadata() or {})["aelib"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    with _readable(file, "delete it to start anew"):
+        meta, tensors = _read(file)
         before, step, since = meta["about"], int(meta["step"]), int(meta["since"])
         unlike = _disagreement(before, json.loads(json.dumps(about)))
         optimisers = [] if unlike else _optimiser_states(tensors, meta["optimiser"], len(run.parts))
-    except (SafetensorError, LookupError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"checkpoint: {file} is cut short or was not written by fit ({error}); delete it to "
-            "start anew"
-        ) from error
     if unlike:
         raise ValueError(
             f"checkpoint: {file} {unlike}; use the same, give another file's name or start anew"
@@ -117,6 +113,70 @@ def load(file: Path, run: Run, seen: Seen, about: Mapping, steps: int) -> None:
     seen.seconds, run.step, run.since = meta["seconds"], step, since
 
 
+def load_weights(model: nn.Module, path: str | Path, index: int = 0) -> nn.Module:
+    """Give `model` the weights of one model of a checkpoint that `fit` wrote.
+
+    Reads numbers only and runs nothing that stands in the file. The model stays on its device and
+    is unchanged unless all of it fits.
+
+    Args:
+        model: built as the one in the checkpoint was.
+        path: the file given to `fit` as checkpoint=.
+        index: which of the models trained together.
+
+    Returns:
+        The same model.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if `fit` did not write it, it holds fewer models, or another one.
+    """
+    file, index = Path(path), runtime.check_whole("index", index, least=0)
+    if not file.is_file():
+        raise FileNotFoundError(f"path: there is no file {file}; fit(..., checkpoint=) writes one")
+    with _readable(file, "give another"):
+        meta, tensors = _read(file, f"model.{index}.")
+        layers = meta["about"]["models"]["layers"]
+    if index >= len(layers):
+        raise ValueError(f"index: {file} holds {len(layers)} models, counted from 0, got {index}")
+    values = {key.split(".", 2)[2]: value for key, value in tensors.items()}
+    own = model.state_dict()
+    unlike = sorted(
+        key for key in own.keys() | values.keys()
+        if key not in own or key not in values or own[key].shape != values[key].shape
+    )  # fmt: skip
+    if unlike or layers[index] != plain_name(model):
+        lines = zip_longest(
+            layers[index].splitlines(), plain_name(model).splitlines(), fillvalue=""
+        )
+        there, here = next((pair for pair in lines if pair[0] != pair[1]), (unlike, "not"))
+        raise ValueError(
+            f"model: {file} holds another one; it has {str(there).strip()!r} where this one has "
+            f"{str(here).strip()!r}; build it as it was for the training"
+        )
+    model.load_state_dict(values)
+    return model
+
+
+def _read(file: Path, start: str = "") -> tuple[dict, dict[str, Tensor]]:
+    """What `save` wrote: the plain values, and the tensors whose names start so."""
+    with safe_open(str(file), "pt") as opened:
+        meta = json.loads((opened.metadata() or {})["aelib"])
+        keys = [key for key in opened.keys() if key.startswith(start)]  # noqa: SIM118
+        return meta, {key: opened.get_tensor(key) for key in keys}
+
+
+@contextlib.contextmanager
+def _readable(file: Path, what_to_do: str) -> Iterator[None]:
+    """Inside the block, whatever goes wrong with the file is said in plain words."""
+    try:
+        yield
+    except (SafetensorError, LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"checkpoint: {file} is cut short or was not written by fit ({error}); {what_to_do}"
+        ) from error
+
+
 def _state(run: Run, seen: Seen) -> dict[str, Tensor]:
     """All of a training but its optimisers, whose state is empty before the first step."""
     states = runtime.random_state(run.place)
@@ -144,12 +204,14 @@ def _optimiser_states(tensors: Mapping, plain: Mapping, count: int) -> list[dict
 
 
 def _disagreement(before: Mapping, now: Mapping) -> str:
-    """How the checkpoint's models, images and settings differ from these, in words; empty if not.
+    """How the checkpoint's models, data and settings differ from these, in words; empty if not.
 
     A setting that only one of them has came with another version of PyTorch.
     """
-    for what, came in (("models", "another model"), ("images", "other images")):
-        if before[what] != now[what]:
+    for what, came in (
+        ("models", "another model"), ("images", "other images"), ("labels", "other labels")
+    ):  # fmt: skip
+        if before.get(what, []) != now[what]:
             return f"belongs to {came}"
     old, new = before["settings"], now["settings"]
     unlike = [f"{k} {old[k]!r}, now {new[k]!r}" for k in sorted(old.keys() & new.keys())

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -17,12 +14,13 @@ from torch import Tensor, nn
 
 from aelib import objectives, runtime
 from aelib.data import check_images
-from aelib.models import check_copies, count_parameters
+from aelib.models import count_parameters
 from aelib.training import checkpoint as checkpoints
 from aelib.training.history import History, Seen, check_loss
 from aelib.training.launch import accelerator as accelerate
 from aelib.training.run import OPTIMISERS, Run, borrowed
 from aelib.training.stack import Stack
+from aelib.training.trial import try_objective
 
 # On a CPU one batched graph pays only while a step, parameters × batch of one model, is so small
 # that the time goes into calling the operators. benchmarks/seeds.py: any limit from 2 to 4.7
@@ -35,6 +33,7 @@ def fit(
     images: Tensor | Sequence[Tensor],
     *,
     objective: objectives.Objective = objectives.copy,
+    labels: Tensor | Sequence[Tensor] | None = None,
     steps: int = 1000,
     batch: int | None = 64,
     lr: float = 1e-3,
@@ -53,10 +52,13 @@ def fit(
     """Train a model, or one model per seed, in place; return what was seen on the way.
 
     Args:
-        models: an autoencoder, or a list of them (`models.replicate`), one per seed, all trained in
-            this one call. They come back on the device they came from.
+        models: a model, or a list of them (`models.replicate`), one per seed, all trained in this
+            one call. They come back on the device they came from.
         images: (n, channels, height, width), finite floats; one tensor for all, or one per model.
-        objective: one loss per example (`objectives`); its mean over the batch is minimised.
+        objective: one loss per example (`objectives`); its mean over the batch is minimised. It
+            is tried on two images before the first step.
+        labels: whole numbers, (n,), one tensor for all or one per model, drawn with the images; the
+            objective is then called as objective(net, images, labels).
         steps: optimiser steps.
         batch: images a step, drawn at random; None for all of them, in order.
         lr: step size.
@@ -101,6 +103,7 @@ def fit(
         )
     for one in {id(one): one for one in sets}.values():
         check_images(one, "images")
+    known = None if labels is None else _check_labels(labels, sets)
     steps = runtime.check_whole("steps", steps, least=1)
     seed = runtime.check_whole("seed", seed)
     sizes = [len(one) for one in sets]
@@ -110,14 +113,15 @@ def fit(
     if isinstance(lr, bool) or not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr: expected a positive number, got {lr!r}")
     if isinstance(optimiser, str) and optimiser not in OPTIMISERS:
-        known = runtime.nearest(optimiser, list(OPTIMISERS))
-        raise ValueError(f"optimiser is {optimiser!r}; {known}")
+        raise ValueError(
+            f"optimiser is {optimiser!r}; {runtime.nearest(optimiser, list(OPTIMISERS))}"
+        )
     records = _record_steps(record, steps)
     watch = dict(watch or {})
     if "loss" in watch or not all(map(callable, watch.values())):
         raise ValueError(f"watch: expected functions by name, not by the name loss, got {watch}")
-    for net, one in zip(nets, sets, strict=True):
-        check_copies(net, one[:2].to(next(net.parameters()).device))
+    for net, one, its in zip(nets, sets, known or [None] * len(nets), strict=True):
+        try_objective(objective, net, one, its)
     file = checkpoints.check(checkpoint, resume)
 
     accelerator = accelerate(device, precision)
@@ -130,8 +134,8 @@ def fit(
     seen = Seen(tuple(watch), len(nets))
     stopped = "finished"
     with borrowed(nets, place), runtime.seeded(seed, place):
-        stack = _stack(nets, sets, sizes, together, place)
-        run = Run(nets, sets, stack, objective, batch, lr, optimiser, seed, accelerator)
+        stack = _stack(nets, sets, known, objective, sizes, together, place)
+        run = Run(nets, sets, known, stack, objective, batch, lr, optimiser, seed, accelerator)
         about = run.about() if file else {}
         if file and resume and file.exists():
             checkpoints.load(file, run, seen, about, steps)
@@ -143,7 +147,7 @@ def fit(
         show = progress if accelerator.is_main_process else False
         bar = runtime.progress(steps, label, show, done=run.step)
         try:
-            with bar, _interruptible() as interrupted:
+            with bar, runtime.interruptible() as interrupted:
                 if run.step == 0 and 0 in records:
                     seen.add(0, [math.nan] * len(nets), run.measure(watch))
                 while run.step < steps:
@@ -183,6 +187,26 @@ def _check_nets(nets: Sequence[nn.Module]) -> None:
         raise ValueError("models: one of them has no parameters to train")
 
 
+def _check_labels(labels: Tensor | Sequence[Tensor], sets: Sequence[Tensor]) -> list[Tensor]:
+    """The labels of each model, int64, one for each of its images."""
+    each = list(labels) if isinstance(labels, list | tuple) else [labels] * len(sets)
+    if len(each) != len(sets):
+        raise ValueError(
+            f"labels: expected one tensor, or one per model ({len(sets)}), got {len(each)}"
+        )
+    for one, images in zip(each, sets, strict=True):
+        if not isinstance(one, Tensor) or one.is_floating_point() or one.dtype == torch.bool:
+            came = one.dtype if isinstance(one, Tensor) else type(one).__name__
+            raise TypeError(f"labels: expected a tensor of whole numbers, got {came}; try .long()")
+        if one.shape != images.shape[:1]:
+            raise ValueError(
+                f"labels: expected one for each of the {len(images)} images, shape "
+                f"({len(images)},), got {tuple(one.shape)}"
+            )
+    distinct = {id(one): one.long() for one in each}
+    return [distinct[id(one)] for one in each]
+
+
 def _record_steps(record: int | Sequence[int], steps: int) -> frozenset[int]:
     """The steps to record at; the first and the last step are always among them."""
     if isinstance(record, Integral):
@@ -195,7 +219,7 @@ def _record_steps(record: int | Sequence[int], steps: int) -> frozenset[int]:
     return frozenset(chosen) | {1, steps}
 
 
-def _stack(nets, sets, sizes, together, place) -> Stack | None:
+def _stack(nets, sets, labels, objective, sizes, together, place) -> Stack | None:
     """The models as one graph, if that is asked for, or possible and cheaper."""
     if len(nets) == 1 or together is False:
         return None
@@ -205,32 +229,12 @@ def _stack(nets, sets, sizes, together, place) -> Stack | None:
     try:
         if len(set(sizes)) > 1:
             raise ValueError("together: without batch= all models need as many images")
-        return Stack(nets, sets[0][:2].to(place))
+        pair = sets[0][:2].to(place)
+        given = [pair.expand(len(nets), *pair.shape)]
+        if labels is not None:
+            given.append(labels[0][:2].to(place).expand(len(nets), -1))
+        return Stack(nets, lambda stack: objective(stack, *given))
     except ValueError:
         if together:
             raise
         return None
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Inside the block the first Ctrl-C only sets the event, so that the step under way ends whole.
-
-    A program that handles Ctrl-C in a way of its own keeps it.
-    """
-    event = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    main = threading.current_thread() is threading.main_thread()
-    if not main or before is not signal.default_int_handler:
-        yield event
-        return
-
-    def note(number, frame):
-        event.set()
-        signal.signal(signal.SIGINT, before)  # a second one is not held back
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

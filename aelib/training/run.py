@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from aelib import runtime
 from aelib.models import evaluating
 from aelib.training.stack import Stack
+from aelib.training.trial import check_each, plain_name
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -45,14 +45,18 @@ class Run:
     Args:
         nets: the models, on the accelerator's device, in training mode.
         sets: the images of each.
+        labels: the labels of each, or None.
         stack: the same models as one graph, or None to train them one by one.
         objective, batch, lr, optimiser, seed: as in `fit`.
         accelerator: `accelerate.Accelerator`.
     """
 
-    def __init__(self, nets, sets, stack, objective, batch, lr, optimiser, seed, accelerator):
+    def __init__(
+        self, nets, sets, labels, stack, objective, batch, lr, optimiser, seed, accelerator
+    ):
         self.nets: Sequence[nn.Module] = nets
         self.sets: Sequence[Tensor] = sets
+        self.labels: Sequence[Tensor] | None = labels
         self.stack: Stack | None = stack
         self.objective, self.batch, self.accelerator = objective, batch, accelerator
         self.place = accelerator.device
@@ -66,6 +70,7 @@ class Run:
         if sum(one.numel() * one.element_size() for one in distinct.values()) <= RESIDENT_BYTES:
             distinct = {key: one.to(self.place) for key, one in distinct.items()}
         self.sets_there = [distinct[id(one)] for one in sets]
+        self.labels_there = None if labels is None else [one.to(self.place) for one in labels]
 
         make = OPTIMISERS[optimiser] if isinstance(optimiser, str) else optimiser
         extra = {"fused": True} if optimiser == "adam" else {}
@@ -80,21 +85,23 @@ class Run:
         self.totals = [torch.zeros(width, device=self.place) for _ in self.parts]
         self.since = 0
         self.settings = {
-            "objective": _name(objective),
+            "objective": plain_name(objective),
             "batch": batch,
             "seed": seed,
             "together": stack is not None,
             "precision": accelerator.mixed_precision,
             "optimiser": type(self.parts[0][1]).__name__,
-            **{name: repr(value) for name, value in self.parts[0][1].defaults.items()},
+            **{key: repr(value) for key, value in self.parts[0][1].defaults.items()},
         }
 
-    def draw(self, number: int) -> Tensor:
-        """This process's share of the batch of model `number` for this step."""
+    def draw(self, number: int) -> tuple[Tensor, ...]:
+        """This process's share of the batch of model `number` for this step: images, any labels."""
         there = self.sets_there[number]
+        labels = () if self.labels_there is None else (self.labels_there[number],)
         if self.batch is None:
-            chosen = there if self.share == 1 else there[self.rank :: self.share]
-            return chosen.to(self.place, non_blocking=True)
+            if self.share > 1:
+                there, *labels = (one[self.rank :: self.share] for one in (there, *labels))
+            return there.to(self.place, non_blocking=True), *labels
         count = len(there)
         if self.batch * 4 < count:  # cheaper than a permutation of all; a few repeats at most
             chosen = torch.randint(count, (self.batch,), generator=self.generators[number])
@@ -102,21 +109,20 @@ class Run:
             chosen = torch.randperm(count, generator=self.generators[number])[: self.batch]
         if self.share > 1:
             chosen = chosen[self.rank :: self.share]
-        drawn = there.index_select(0, chosen.to(there.device))
-        return drawn.to(self.place, non_blocking=True)
+        drawn = there.index_select(0, chosen.to(there.device)).to(self.place, non_blocking=True)
+        return drawn, *(one.index_select(0, chosen.to(one.device)) for one in labels)
 
     def advance(self) -> None:
         """One optimiser step of every model."""
         batches = [self.draw(number) for number in range(len(self.nets))]
         if self.stack is not None:
-            batches = [torch.stack(batches)]  # (seeds, batch, channels, height, width)
+            # Images (seeds, batch, channels, height, width), labels (seeds, batch).
+            batches = [tuple(map(torch.stack, zip(*batches, strict=True)))]
         scaler = self.accelerator.scaler
-        for (module, optimiser), total, images in zip(
-            self.parts, self.totals, batches, strict=True
-        ):
+        for (module, optimiser), total, drawn in zip(self.parts, self.totals, batches, strict=True):
             with self.autocast():
-                each = self.objective(module, images)  # (batch,) or (seeds, batch)
-            _check_each(each, images)
+                each = self.objective(module, *drawn)  # (batch,) or (seeds, batch)
+            check_each(each, drawn[0])
             loss = each.float().mean(-1)  # () or (seeds,)
             whole = loss.sum() if self.stack is not None else loss
             if scaler is None:
@@ -151,15 +157,15 @@ class Run:
 
     def measure(self, watch: Mapping[str, Callable]) -> dict[str, list[float]]:
         """Each watched number for each model; the training's own randomness is not touched."""
-        found: dict[str, list[float]] = {name: [] for name in watch}
+        found: dict[str, list[float]] = {key: [] for key in watch}
         if not watch:
             return found
         if self.stack is not None:
             self.stack.unstack()
         for net in self.nets:
             with evaluating(net), torch.no_grad(), runtime.seeded(None, self.place):
-                for name, function in watch.items():
-                    found[name].append(float(function(net)))
+                for key, function in watch.items():
+                    found[key].append(float(function(net)))
         return found
 
     def release(self) -> None:
@@ -171,12 +177,14 @@ class Run:
 
     def about(self) -> dict:
         """What a checkpoint must agree with: the models, the images, the settings."""
-        digests = {id(one): _digest(one) for one in self.sets}
+        labels = self.labels or ()
+        digests = {id(one): _digest(one) for one in (*self.sets, *labels)}
         shapes = [{k: list(v.shape) for k, v in net.state_dict().items()} for net in self.nets]
-        texts = [_name(net) for net in self.nets]
+        texts = [plain_name(net) for net in self.nets]
         return {
             "models": {"layers": texts, "shapes": shapes},
             "images": [digests[id(one)] for one in self.sets],
+            "labels": [digests[id(one)] for one in labels],
             "settings": self.settings,
         }
 
@@ -185,21 +193,3 @@ def _digest(images: Tensor) -> str:
     values = images.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
     shape = f"{tuple(images.shape)} {images.dtype}"
     return hashlib.sha256(shape.encode() + values.tobytes()).hexdigest()
-
-
-def _name(thing: object) -> str:
-    """A name that is the same in the next process: without addresses."""
-    return getattr(thing, "__name__", None) or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))
-
-
-def _check_each(each: Tensor, images: Tensor) -> None:
-    """Raise unless the objective gave one loss per example: anything else would mix the seeds."""
-    wanted = tuple(images.shape[:-3])
-    if isinstance(each, Tensor) and tuple(each.shape) == wanted:
-        return
-    came = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
-    raise ValueError(
-        f"objective: expected one loss per example, shape {wanted}, got {came}; end it with "
-        ".mean(dim=(-3, -2, -1)), counting the axes from the end, since several seeds may stand in "
-        "front of the batch"
-    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from aelib import runtime
+from aelib.training.trial import UNFIT
 
 PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device)
 
@@ -16,18 +17,18 @@ PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device)
 class Stack(nn.Module):
     """Models of one architecture as one module: parameters stacked, forward vectorised over seeds.
 
-    Maps (seeds, batch, …) to (seeds, batch, …). The models' own parameters are not touched until
-    `unstack` writes the stacked ones back into them.
+    Maps (seeds, batch, …) to (seeds, batch, …); every tensor it is called with has both axes. The
+    models' own parameters are not touched until `unstack` writes the stacked ones back into them.
 
     Args:
         models: differing in nothing but the values of their parameters, on one device.
-        images: a few, (n, channels, height, width), to try the graph on.
+        attempt: tries the graph: called with this module, its result is not used.
 
     Raises:
         ValueError: if the models cannot share one graph; says why.
     """
 
-    def __init__(self, models: Sequence[nn.Module], images: Tensor):
+    def __init__(self, models: Sequence[nn.Module], attempt: Callable[[Stack], object]):
         super().__init__()
         if why := difference(models):
             raise ValueError(f"together: {why}; use together=False")
@@ -40,21 +41,22 @@ class Stack(nn.Module):
         self._models = tuple(models)  # a tuple, so that they are not registered as submodules
         try:
             self._bare = (deepcopy(models[0]),)
-            with torch.no_grad(), runtime.seeded(None, images.device):
-                self(images.expand(len(models), *images.shape))
-        except RuntimeError as error:
+            with torch.no_grad(), runtime.seeded(None, self.stacked[0].device):
+                attempt(self)
+        except UNFIT as error:
             raise ValueError(
                 f"together: torch.func.vmap cannot run these models ({error}); use together=False"
             ) from error
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, *inputs):
         bare = self._bare[0]
 
-        def one(parameters: dict[str, Tensor], batch: Tensor) -> Tensor:
-            return torch.func.functional_call(bare, parameters, (batch,))
+        def one(parameters: dict[str, Tensor], *inputs):
+            return torch.func.functional_call(bare, parameters, inputs)
 
         parameters = dict(zip(self._names, self.stacked, strict=True))
-        return torch.func.vmap(one, randomness="different")(parameters, images)
+        axes = (0, *(0 if isinstance(one, Tensor) else None for one in inputs))
+        return torch.func.vmap(one, axes, randomness="different")(parameters, *inputs)
 
     @torch.no_grad()
     def unstack(self) -> None:

@@ -1,93 +1,15 @@
-"""Autoencoders as plain modules: linear, fully connected, convolutional. No training code here.
-
-Every model maps images (batch, channels, height, width) to images of the same shape, and has
-`encode` and `decode`, whose composition (plus the skip, if any) is its `forward`.
-"""
+"""Autoencoders as plain modules: linear, fully connected, convolutional."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
-from aelib.runtime import check_whole, nearest, seeded
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "gelu": nn.GELU,
-    "selu": nn.SELU,
-    "tanh": nn.Tanh,
-    "linear": nn.Identity,
-}
-
-# Standard deviation of a weight at the start, times √fan_in.
-STARTS = {"torch": 1 / math.sqrt(3), "lecun": 1.0, "he": math.sqrt(2)}
-
-
-def replicate(build: Callable[[], nn.Module], seeds: int = 3, first: int = 0) -> list[nn.Module]:
-    """`seeds` models from `build()`, the i-th one started from seed `first` + i.
-
-    The global generator is left as it was. `fit` trains the list in one call.
-    """
-    check_whole("seeds", seeds, least=1)
-    check_whole("first", first)
-    models = []
-    for seed in range(first, first + seeds):
-        with seeded(seed):
-            models.append(build())
-    return models
-
-
-def start_weights(model: nn.Module, start: str = "torch", gain: float = 1.0) -> nn.Module:
-    """Draw every weight matrix of `model` anew: independent, mean 0, deviation gain·c/√fan_in.
-
-    c is 1/√3 for "torch" (uniform; what PyTorch draws by default), 1 for "lecun" and √2 for "he"
-    (normal). Biases follow PyTorch's default for "torch" and are 0 otherwise, times gain too.
-
-    Raises:
-        ValueError: for an unknown start, or a gain that is negative or not finite.
-    """
-    if start not in STARTS:
-        raise ValueError(f"start is {start!r}; {nearest(start, list(STARTS))}")
-    if not 0 <= gain < math.inf:
-        raise ValueError(f"gain: expected a finite number, 0 or more, got {gain}")
-    for layer in model.modules():
-        if not isinstance(layer, nn.Linear | nn.Conv2d):
-            continue
-        fan_in = layer.weight[0].numel()
-        bound = gain / math.sqrt(fan_in)
-        if start == "torch":
-            nn.init.uniform_(layer.weight, -bound, bound)
-        else:
-            nn.init.normal_(layer.weight, std=bound * STARTS[start])
-        if layer.bias is not None:
-            nn.init.uniform_(layer.bias, -bound, bound) if start == "torch" else nn.init.zeros_(
-                layer.bias
-            )
-    return model
-
-
-def _check(shape, **counts: int) -> tuple[int, int, int]:
-    """`shape` as (channels, height, width), after checking it and the named positive counts."""
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
-    if len(sizes) != 3 or any(not isinstance(n, int) or n < 1 for n in sizes):
-        raise ValueError(
-            f"shape: expected (channels, height, width), such as (3, 32, 32), got {shape!r}"
-        )
-    for name, count in counts.items():
-        check_whole(name, count, least=1)
-    return sizes
-
-
-def _activation(name: str) -> nn.Module:
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation is {name!r}; {nearest(name, list(ACTIVATIONS))}")
-    return ACTIVATIONS[name]()
+from aelib.models.checks import check_shape
+from aelib.models.weights import make_activation, start_weights
+from aelib.runtime import check_whole
 
 
 class _Flat(nn.Module):
@@ -135,7 +57,7 @@ class LinearAutoencoder(_Flat):
 
     def __init__(self, shape, code: int | None = None, *, start: str = "lecun", gain: float = 1.0,
                  bias: bool = False, skip: float = 0.0):  # fmt: skip
-        shape = _check(shape, code=1 if code is None else code)
+        shape = check_shape(shape, code=1 if code is None else code)
         elements = math.prod(shape)
         encoder = nn.Linear(elements, elements if code is None else code, bias)
         decoder = nn.Identity() if code is None else nn.Linear(code, elements, bias)
@@ -164,7 +86,7 @@ class MLPAutoencoder(_Flat):
     def __init__(self, shape, width: int = 512, depth: int = 5, *, code: int | None = None,
                  activation: str = "relu", start: str = "torch", gain: float = 1.0,
                  bias: bool = True, skip: float = 0.0):  # fmt: skip
-        shape = _check(shape, width=width, depth=depth, code=1 if code is None else code)
+        shape = check_shape(shape, width=width, depth=depth, code=1 if code is None else code)
         if code is not None and depth % 2 == 0:
             raise ValueError(f"depth: expected an odd number when a code is given, got {depth}")
         elements, middle = math.prod(shape), (depth - 1) // 2
@@ -176,7 +98,7 @@ class MLPAutoencoder(_Flat):
             part = encoder if index <= middle else decoder
             part.append(nn.Linear(fan_in, fan_out, bias))
             if index != depth and not (code is not None and index == middle):
-                part.append(_activation(activation))
+                part.append(make_activation(activation))
         super().__init__(shape, encoder, decoder, skip)
         start_weights(self, start, gain)
 
@@ -198,7 +120,7 @@ class ConvAutoencoder(nn.Module):
                  activation: str = "relu", start: str = "he", gain: float = 1.0,
                  skip: float = 0.0):  # fmt: skip
         super().__init__()
-        self.shape = _check(shape, width=width, depth=depth)
+        self.shape = check_shape(shape, width=width, depth=depth)
         check_whole("downs", downs, least=0)
         if depth < max(2, 2 * downs):
             raise ValueError(
@@ -222,7 +144,7 @@ class ConvAutoencoder(nn.Module):
             stride = 2 if index < downs else 1
             part.append(nn.Conv2d(fan_in, self.shape[0] if last else width, 3, stride, 1))
             if not last:
-                part.append(_activation(activation))
+                part.append(make_activation(activation))
         self.encoder = nn.Sequential(*encoder)
         self.decoder = nn.Sequential(*decoder)
         start_weights(self, start, gain)
@@ -242,48 +164,3 @@ class ConvAutoencoder(nn.Module):
 
     def extra_repr(self) -> str:
         return f"shape={self.shape}, skip={self.skip}"
-
-
-def count_parameters(model: nn.Module) -> int:
-    """How many numbers training may change."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside the block the model is in evaluation mode; afterwards each module is in its own."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def check_copies(model: nn.Module, images: Tensor) -> None:
-    """Raise a clear error unless `model` maps two of `images` to finite images of the same shape.
-
-    The model's mode and buffers, and the global generators, are left as they were.
-    """
-    pair = images[:2]
-    what = f"{tuple(pair.shape[1:])} of {pair.dtype}"
-    try:
-        with evaluating(model), torch.no_grad(), seeded(None, pair.device):
-            output = model(pair.clone())
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"model: it cannot take these images, {what} each; build it for their shape and dtype "
-            f"({error})"
-        ) from error
-    if not isinstance(output, Tensor) or output.shape != pair.shape:
-        came = tuple(output.shape[1:]) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(
-            f"model: an autoencoder gives back the shape it gets, {tuple(pair.shape[1:])} for each "
-            f"image, but this one returns {came}; change the model's shape argument or its last "
-            "layer"
-        )
-    if not torch.isfinite(output).all():
-        raise ValueError(
-            "model: its output is not finite before any training; try a smaller gain at the start"
-        )

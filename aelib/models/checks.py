@@ -1,0 +1,40 @@
+"""What a model is asked before it is used: a shape that makes sense, evaluation mode."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from torch import nn
+
+from aelib.runtime import check_whole
+
+
+def check_shape(shape, **counts: int) -> tuple[int, int, int]:
+    """`shape` as (channels, height, width), after checking it and the named positive counts."""
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    if len(sizes) != 3 or any(not isinstance(n, int) or n < 1 for n in sizes):
+        raise ValueError(
+            f"shape: expected (channels, height, width), such as (3, 32, 32), got {shape!r}"
+        )
+    for name, count in counts.items():
+        check_whole(name, count, least=1)
+    return sizes
+
+
+@contextlib.contextmanager
+def evaluating(net: Callable) -> Iterator[None]:
+    """Evaluation mode for a module, or for the module a method such as net.decode belongs to.
+
+    Afterwards each module is in its own mode again. A plain function is left as it is.
+    """
+    owner = net if isinstance(net, nn.Module) else getattr(net, "__self__", None)
+    modes = []
+    if isinstance(owner, nn.Module):
+        modes = [(module, module.training) for module in owner.modules()]
+        owner.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:  # one by one: a frozen batch norm stays frozen
+            module.training = training

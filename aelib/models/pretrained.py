@@ -1,0 +1,134 @@
+"""torchvision's image classifiers by name: with random weights anywhere, with trained ones if here.
+
+Nothing falls back in silence: weights that are asked for are loaded, whole, or an error says what
+to do.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from aelib.runtime import check_whole, nearest, seeded
+
+# What torchvision's weights were trained on: pixels in [0, 1], less this mean, over this deviation.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def imagenet(model: nn.Module, images: Tensor) -> Tensor:
+    """model(images), for RGB images in [0, 1], normalised as torchvision's weights want them.
+
+    Give it to `invert` and `layers` as forward=models.imagenet.
+    """
+    mean, deviation = (
+        images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+    )
+    return model((images - mean) / deviation)
+
+
+def classifier(
+    name: str, weights: str | Path | None = None, *, size: int = 224, seed: int = 0
+) -> nn.Module:
+    """torchvision's classifier `name`, such as "resnet50" or "vit_l_16", in evaluation mode.
+
+    Args:
+        name: one of torchvision's image classifiers.
+        weights: None for random ones drawn from `seed`; a file (.pt, .pth, .safetensors); or
+            torchvision's name for them, such as "IMAGENET1K_V2" or "DEFAULT", which are downloaded
+            once into torch's cache. Files are read without running code in them.
+        size: pixels a side of the images it will see. Vision transformers are built for it, and
+            trained position embeddings interpolated to it.
+
+    Returns:
+        The model. Images with trained weights want `imagenet`.
+
+    Raises:
+        ValueError: for an unknown name; a size that the model's patches do not divide; weights of
+            another model.
+        OSError: if weights cannot be had here; it says what to do.
+
+    Source: He et al. (2016), arXiv 1512.03385; Dosovitskiy et al. (2021), arXiv 2010.11929;
+        chapter 4.
+    """
+    import torchvision
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise ValueError(f"model is {name!r}; {nearest(name, known)}")
+    check_whole("size", size, least=1)
+    transformer = name.startswith("vit_")
+    patch = int(name.rsplit("_", 1)[1]) if transformer else 1
+    if size % patch:
+        raise ValueError(
+            f"size: {name} cuts images into patches of {patch} pixels, which do not divide {size}; "
+            f"take {max(1, size // patch) * patch} or {(size // patch + 1) * patch}"
+        )
+    state = None if weights is None else _state(name, weights)
+    with seeded(seed):
+        model = torchvision.models.get_model(
+            name, weights=None, **({"image_size": size} if transformer else {})
+        )
+    if state is not None:
+        try:
+            if transformer:
+                resized = torchvision.models.vision_transformer.interpolate_embeddings
+                state = resized(size, patch, state)
+            model.load_state_dict(state)
+        except (RuntimeError, KeyError, ValueError) as error:
+            wanted = set(model.state_dict())
+            missing, extra = len(wanted - set(state)), len(set(state) - wanted)
+            raise ValueError(
+                f"weights: {weights} are not those of {name}: {missing} of its tensors are missing "
+                f"and {extra} belong to something else, or shapes differ; give {name}'s own"
+            ) from error
+    return model.eval()
+
+
+def _state(name: str, weights: str | Path) -> dict[str, Tensor]:
+    """A state dictionary from a file, or by torchvision's name for it."""
+    import torchvision
+
+    path = Path(weights)
+    named = [one.name for one in torchvision.models.get_model_weights(name)] + ["DEFAULT"]
+    if path.is_file():
+        return _read(path)
+    if str(weights) not in named:
+        if path.suffix in (".pt", ".pth", ".safetensors") or os.sep in str(weights):
+            raise FileNotFoundError(f"weights: there is no file {weights}")
+        raise ValueError(f"weights is {str(weights)!r}; {nearest(str(weights), named)}")
+    found = torchvision.models.get_model_weights(name)[str(weights)]
+    try:
+        return found.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise OSError(
+            f"weights: {weights} of {name} are not here and cannot be downloaded ({error}); on a "
+            f"machine with a network get {found.url} and give the file's path as weights, or leave "
+            "weights out for random ones"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file, without running any code that may stand in it."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location=lambda storage, _: storage, weights_only=True)
+    except Exception as error:  # unpickling fails in many ways
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"weights: {path} cannot be read as tensors ({reason})") from error
+    for key in ("model", "state_dict"):  # as training scripts wrap them
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(one, Tensor) for name, one in state.items()
+    ):
+        raise ValueError(f"weights: {path} holds no dictionary of tensors (a state_dict)")
+    return state

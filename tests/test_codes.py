@@ -1,0 +1,182 @@
+"""What a code is measured by and drawn from: against plain versions and other libraries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from aelib import measures, sampling
+
+quick = settings(max_examples=25, deadline=None, derandomize=True)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def groups(n=90, gap=8.0, seed=0):
+    """Three clouds in the plane, and which is whose."""
+    labels = torch.arange(n) % 3
+    centres = gap * torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    return centres[labels] + normal(n, 2, seed=seed), labels
+
+
+def test_the_spectrum_is_that_of_pca():
+    codes = normal(50, 8) @ normal(8, 8, seed=1) + 3
+    expected = PCA().fit(codes.numpy()).explained_variance_ * 49 / 50
+    assert np.allclose(measures.spectrum(codes), expected)
+    few = measures.spectrum(codes[:4])
+    assert few.shape == (8,)
+    assert np.allclose(few[3:], 0, atol=1e-12)
+    images = codes.reshape(50, 2, 2, 2)
+    assert torch.equal(measures.spectrum(images), measures.spectrum(codes))
+
+
+def test_directions_for_counts_from_the_largest():
+    assert measures.directions_for([1.0, 6.0, 3.0], 0.6) == 1
+    assert measures.directions_for([1.0, 6.0, 3.0], 0.61) == 2
+    assert measures.directions_for([1.0, 6.0, 3.0], 1.0) == 3
+    assert measures.directions_for([1.0] * 20, 0.95) == 19
+    for bad, words in ((([0.0], 0.5), "not all be 0"), (([1.0], 1.5), "at most 1")):
+        with pytest.raises(ValueError, match=words):
+            measures.directions_for(*bad)
+
+
+@quick
+@given(st.integers(5, 30), st.integers(1, 4), st.integers(0, 99))
+def test_neighbours_agree_with_scikit_learn(n, k, seed):
+    one, two = normal(n, 3, seed=seed), normal(n, 4, seed=seed + 1)
+    labels = torch.arange(n) % 2
+
+    def nearest(x):
+        finder = NearestNeighbors(n_neighbors=k).fit(x.numpy())
+        return finder.kneighbors(return_distance=False)
+
+    here, there = nearest(one), nearest(two)
+    common = [len(set(a) & set(b)) / k for a, b in zip(here, there, strict=True)]
+    assert measures.shared_neighbours(one, two, k).tolist() == pytest.approx(common)
+    own = (labels.numpy()[here] == labels.numpy()[:, None]).mean(1)
+    assert measures.neighbour_purity(one, labels, k).tolist() == pytest.approx(own.tolist())
+
+
+def test_neighbours_of_the_same_and_of_unrelated_descriptions():
+    codes = normal(400, 5)
+    turned = codes @ torch.linalg.qr(normal(5, 5, seed=1)).Q * 3 + 1
+    assert measures.shared_neighbours(codes, turned).min() == 1
+    unrelated = measures.shared_neighbours(codes, normal(400, 5, seed=2)).mean()
+    assert float(unrelated) == pytest.approx(10 / 399, abs=0.01)
+    parts, labels = groups()
+    assert measures.neighbour_purity(parts, labels, 5).mean() > 0.99
+
+
+def test_a_linear_reader_reads_what_is_linear_and_nothing_else():
+    codes, labels = groups(seed=1)
+    test, truth = groups(seed=2)
+    right = measures.linear_reader(codes, labels, test, truth)
+    assert right.dtype == torch.bool
+    assert right.double().mean() > 0.99
+    again = measures.linear_reader(1000 * codes + 5, labels, 1000 * test + 5, truth)
+    assert torch.equal(right, again)
+    noise = measures.linear_reader(normal(90, 2), labels, normal(90, 2, seed=3), truth)
+    assert noise.double().mean() < 0.55
+    ring = normal(300, 2)
+    inside = (ring.norm(dim=1) < 1.2).long()
+    share = float(inside.double().mean())
+    read = measures.linear_reader(ring[:150], inside[:150], ring[150:], inside[150:])
+    assert float(read.double().mean()) < max(share, 1 - share) + 0.1
+
+
+def test_distance_moved_is_relative_to_the_start():
+    path = torch.ones(3, 2, 1, 1, 4)
+    path[1, 0] *= 1.5
+    path[2, 1] = 0
+    assert measures.distance_moved(path).tolist() == [[0, 0], [0.5, 0], [0, 1]]
+    with pytest.raises(ValueError, match="all zero"):
+        measures.distance_moved(torch.zeros(2, 1, 1, 2, 2))
+    with pytest.raises(ValueError, match="steps"):
+        measures.distance_moved(torch.ones(2, 1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: measures.spectrum(normal(1, 3)), "n of 2 or more"),
+        (lambda: measures.spectrum(normal(4, 3) / 0), "finite"),
+        (lambda: measures.shared_neighbours(normal(4, 3), normal(5, 3), 2), "as many"),
+        (lambda: measures.shared_neighbours(normal(4, 3), normal(4, 3), 4), "other examples"),
+        (lambda: measures.neighbour_purity(normal(4, 3), torch.zeros(4), 2), "whole numbers"),
+        (
+            lambda: measures.linear_reader(
+                normal(4, 3), torch.arange(4) % 2, normal(2, 3), torch.arange(2)
+            ),
+            "three examples of each",
+        ),
+        (
+            lambda: measures.linear_reader(
+                normal(9, 3), torch.arange(9) % 3, normal(2, 4), torch.arange(2)
+            ),
+            "3 elements each",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_one_gaussian_has_the_codes_mean_and_covariance():
+    codes = normal(500, 3) @ normal(3, 3, seed=1) + 2
+    fitted = sampling.fit_code(codes)
+    drawn = fitted.sample(200_000, seed=1)
+    cover = codes.T.cov(correction=0)
+    assert torch.allclose(drawn.mean(0), codes.mean(0), atol=0.03)
+    assert torch.allclose(drawn.T.cov(), cover, atol=0.02 * float(cover.diagonal().max()))
+    assert torch.equal(fitted.sample(5, seed=2), fitted.sample(5, seed=2))
+    assert not torch.equal(fitted.sample(5, seed=2), fitted.sample(5, seed=3))
+
+
+def test_a_mixture_finds_the_groups_and_draws_from_each():
+    codes, labels = groups(600)
+    fitted = sampling.fit_code(codes, components=3)
+    centres = torch.stack([codes[labels == one].mean(0) for one in range(3)])
+    apart = torch.cdist(fitted.means, centres)
+    assert sorted(apart.argmin(1).tolist()) == [0, 1, 2]
+    assert float(apart.min(1).values.max()) < 0.3
+    nearest = torch.cdist(fitted.sample(3000), centres).min(1)
+    assert (nearest.values < 4.5).all()
+    assert nearest.indices.bincount().tolist() == pytest.approx([1000] * 3, rel=0.12)
+    single = torch.cdist(sampling.fit_code(codes).sample(3000), centres).min(1).values
+    assert (single > 4.5).double().mean() > 0.05  # one Gaussian fills the gaps
+
+
+def test_directions_that_no_code_uses_do_no_harm():
+    codes = torch.cat([normal(40, 2), torch.zeros(40, 3, dtype=torch.float64)], 1).float()
+    for components in (1, 2):
+        drawn = sampling.fit_code(codes, components).sample(100)
+        assert drawn.dtype == torch.float32
+        assert drawn[:, 2:].abs().max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("codes", "components", "error", "words"),
+    [
+        (normal(9, 3).reshape(9, 1, 3), 1, TypeError, "flatten"),
+        (normal(9, 3), 5, ValueError, "two for each"),
+        (normal(9, 3), 0, ValueError, "components"),
+        (torch.ones(9, 3), 1, ValueError, "all equal"),
+        (normal(9, 3) / 0, 1, ValueError, "finite"),
+    ],
+)
+def test_codes_that_cannot_be_fitted_are_refused(codes, components, error, words):
+    with pytest.raises(error, match=words):
+        sampling.fit_code(codes, components)
+
+
+def test_a_sample_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="count"):
+        sampling.fit_code(normal(9, 3)).sample(0)

@@ -1,0 +1,238 @@
+"""The attention U-Net and its objective: nodes, slow plain versions, what is refused."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+
+from aelib import data, models, objectives, training
+
+SHAPE = (2, 8, 8)
+IMAGES = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(0))
+TIMES = torch.tensor([0, 7, 19])
+
+
+def build(**options):
+    torch.manual_seed(0)
+    return models.DiffusionUNet(SHAPE, **{"width": 8, "steps": 20, **options})
+
+
+def shapes(net, *inputs):
+    """Each node's output shape, how often it ran, and the order of the runs."""
+    order, seen, handles = [], {}, []
+    for name, module in net.named_modules():
+
+        def note(_, __, found, name=name):
+            order.append(name)
+            seen.setdefault(name, []).append(tuple(found.shape))
+
+        handles += [module.register_forward_hook(note)] if name else []
+    net(*inputs)
+    for handle in handles:
+        handle.remove()
+    return seen, order
+
+
+# --- The net -------------------------------------------------------------------------------------
+
+
+def test_nodes_run_once_in_the_order_that_is_told():
+    net = build(downs=2, attention=(1, 2))
+    seen, order = shapes(net, IMAGES, TIMES)
+    told = [
+        "stem", "encoder.0", "down.0", "encoder.1", "down.1", "encoder.2", "middle.before",
+        "middle.attention", "middle.after", "decoder.2", "up.1", "decoder.1", "up.0", "decoder.0",
+        "output",
+    ]  # fmt: skip
+    assert [name for name in order if name in told] == told
+    assert all(len(seen[name]) == 1 for name in told)
+    assert seen["encoder.0"] == [(3, 8, 8, 8)]
+    assert seen["encoder.1"] == seen["decoder.1"] == [(3, 16, 4, 4)]
+    assert seen["middle.attention"] == [(3, 32, 2, 2)]
+    assert seen["output"] == [(3, *SHAPE)]
+
+
+@pytest.mark.parametrize("skips", [True, False])
+@pytest.mark.parametrize("attention", [None, (), (0,), (0, 1)])
+@pytest.mark.parametrize("time", [True, False])
+def test_it_returns_the_shape_it_gets(skips, attention, time):
+    net = build(skips=skips, attention=attention, time=time)
+    inputs = (IMAGES, TIMES) if time else (IMAGES,)
+    whole = net(*inputs)
+    assert whole.shape == IMAGES.shape
+    one = net(*(part[1:2] for part in inputs))
+    assert torch.allclose(one, whole[1:2], atol=1e-5)
+    attending = [name for name, _ in net.named_modules() if name.endswith("attention")]
+    levels = (1,) if attention is None else attention
+    assert len(attending) == 2 * len(levels) + (1 in levels)
+
+
+def test_without_skips_what_the_encoder_says_first_reaches_the_output_only_from_below():
+    """Cut the way below level 0: with skips the input still reaches the output."""
+    for skips in (True, False):
+        net = build(skips=skips)
+        for parameter in net.down[0].parameters():
+            parameter.data.zero_()
+        change = (net(IMAGES, TIMES) - net(1 - IMAGES, TIMES)).abs().max()
+        assert (change > 1e-3) == skips
+
+
+def test_the_time_changes_the_answer_and_without_it_nothing_is_told():
+    net = build()
+    assert not torch.allclose(net(IMAGES, TIMES), net(IMAGES, TIMES.flip(0)))
+    assert "time" not in " ".join(name for name, _ in build(time=False).named_parameters())
+
+
+def test_gain_zero_answers_nothing_and_learns_all_the_same():
+    net = build(gain=0)
+    assert torch.equal(net(IMAGES, TIMES), torch.zeros_like(IMAGES))
+    schedule = data.cosine_schedule(20)
+    history = training.fit(
+        net, IMAGES, objective=objectives.diffusion(schedule), steps=60, lr=5e-3, batch=None
+    )
+    assert history.loss[0, -1] < 0.9 * history.loss[0, 0]
+
+
+def test_attention_written_out():
+    torch.manual_seed(1)
+    net = build(attention=(0,)).double()
+    attention = net.encoder[0].attention
+    hidden = torch.randn(2, 8, 2, 3, dtype=torch.float64)
+    asked = attention.asks(attention.norm(hidden)).flatten(2)
+    queries, keys, values = asked.split(8, dim=1)
+    seen = torch.zeros(2, 8, 6, dtype=torch.float64)
+    for one in range(2):
+        for place in range(6):
+            scores = torch.stack(
+                [queries[one, :, place] @ keys[one, :, other] for other in range(6)]
+            )
+            shares = (scores / math.sqrt(8)).softmax(0)
+            seen[one, :, place] = values[one] @ shares
+    expected = hidden + attention.answers(seen.view(2, 8, 2, 3))
+    assert torch.allclose(attention(hidden), expected, atol=1e-10)
+
+
+def test_time_waves_in_closed_form():
+    from aelib.models.diffusion_unet import time_waves
+
+    waves = time_waves(torch.tensor([0, 3]), 6)
+    rates = [1, 10_000**-0.5, 10_000**-1]
+    expected = [math.sin(3 * rate) for rate in rates] + [math.cos(3 * rate) for rate in rates]
+    assert waves[1].tolist() == pytest.approx(expected, rel=1e-5)
+    assert waves[0].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_seeds_as_one_graph_are_the_seeds():
+    nets = models.replicate(lambda: models.DiffusionUNet(SHAPE, 8, steps=20), 2)
+    objective = objectives.diffusion(data.cosine_schedule(20))
+    stack = training.Stack(nets, lambda stack: objective(stack, IMAGES.expand(2, *IMAGES.shape)))
+    both = stack(IMAGES.expand(2, *IMAGES.shape), TIMES.expand(2, 3))
+    for net, found in zip(nets, both, strict=True):
+        assert torch.allclose(net(IMAGES, TIMES), found, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"width": 12}, ValueError, "multiple of 8, got 12; try 16"),
+        ({"downs": 4}, ValueError, "divisible by 16"),
+        ({"downs": -1}, ValueError, "downs"),
+        ({"downs": 1.0}, TypeError, "downs"),
+        ({"attention": (2,)}, ValueError, "levels run from 0 to 1"),
+        ({"attention": (-1,)}, ValueError, "attention"),
+        ({"steps": 0}, ValueError, "steps"),
+        ({"gain": -1.0}, ValueError, "gain"),
+        ({"gain": math.nan}, ValueError, "gain"),
+    ],
+)
+def test_sizes_it_cannot_take_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        build(**options)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ((IMAGES,), ValueError, "times: expected one time for each image"),
+        ((IMAGES, 3), TypeError, "times: expected whole numbers in a tensor, got 3"),
+        ((IMAGES, TIMES.float()), TypeError, r"torch.float32; try .long\(\)"),
+        ((IMAGES, TIMES[:2]), ValueError, r"shape \(3,\), got \(2,\)"),
+        ((IMAGES, TIMES + 1), ValueError, "0 to 19 .*got 1 to 20"),
+        ((IMAGES, TIMES - 1), ValueError, "got -1 to 18"),
+        ((IMAGES[..., :4], TIMES), ValueError, "images: expected"),
+        ((IMAGES[0], TIMES), ValueError, "images: expected"),
+    ],
+)
+def test_calls_it_cannot_answer_are_refused(inputs, error, message):
+    with pytest.raises(error, match=message):
+        build()(*inputs)
+
+
+def test_a_net_without_time_refuses_one():
+    with pytest.raises(ValueError, match="time=False"):
+        build(time=False)(IMAGES, TIMES)
+
+
+# --- The objective -------------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_error_in_the_noise():
+    """A net that finds the noise by the schedule's own formula has no loss; one that says 0, 1."""
+    schedule = data.cosine_schedule(20)
+    objective = objectives.diffusion(schedule)
+
+    def knows(states, times):
+        left, added = (part[:, None, None, None] for part in schedule.levels(times))
+        return (states - left * (2 * IMAGES - 1)) / added
+
+    torch.manual_seed(0)
+    assert objective(knows, IMAGES).max() < 1e-6
+    silent = objective(lambda states, times: torch.zeros_like(states), torch.rand(2000, *SHAPE))
+    assert silent.shape == (2000,)
+    assert silent.mean().item() == pytest.approx(1, abs=6 * math.sqrt(2 / 128 / 2000))
+
+
+def test_times_are_drawn_from_the_whole_schedule_one_an_image():
+    seen = []
+
+    def watch(states, times):
+        seen.append(times)
+        return states
+
+    objective = objectives.diffusion(data.cosine_schedule(5))
+    torch.manual_seed(0)
+    losses = objective(watch, torch.rand(2, 500, *SHAPE))
+    assert losses.shape == seen[0].shape == (2, 500)
+    counts = seen[0].flatten().bincount(minlength=5)
+    assert len(counts) == 5
+    assert (counts - 200).abs().max() < 6 * math.sqrt(1000 * 0.2 * 0.8)
+    torch.manual_seed(0)
+    assert torch.equal(objective(watch, torch.rand(2, 500, *SHAPE)), losses)
+
+
+def test_fit_trains_it_and_repeats_itself():
+    images = torch.rand(40, *SHAPE, generator=torch.Generator().manual_seed(1))
+    objective = objectives.diffusion(data.cosine_schedule(20))
+    first, second = build(), build()
+    runs = [
+        training.fit(net, images, objective=objective, steps=30, batch=16, lr=3e-3)
+        for net in (first, second)
+    ]
+    assert runs[0].loss[0, -1] < runs[0].loss[0, 0]
+    for mine, its in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(mine, its)
+    assert repr(objective) != repr(objectives.diffusion(data.cosine_schedule(21)))
+    assert copy.deepcopy(objective) == objective
+
+
+def test_bad_objectives_are_refused():
+    with pytest.raises(TypeError, match="schedule: expected a Schedule"):
+        objectives.diffusion(1000)
+    objective = objectives.diffusion(data.cosine_schedule(20))
+    with pytest.raises(ValueError, match="shape"):
+        objective(lambda states, times: states[..., 1:], IMAGES)
+    with pytest.raises(ValueError, match="0 to 9"):  # a net that knows fewer times
+        training.fit(build(steps=10), IMAGES, objective=lambda net, images: objective(net, images))
