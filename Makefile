@@ -54,7 +54,10 @@ serve: $(READY)
 	@echo "The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
 	@$(PY) -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
 
+# The peers are installed beside what the lock names, never instead of it.
 bench: $(READY)
+	@$(PY) -m pip install --quiet -r benchmarks/requirements.txt -c requirements.lock \
+		|| echo "The peers cannot be installed; timing the rest."
 	@$(PY) benchmarks/run.py
 
 # One resolution for every platform and Python version we support.

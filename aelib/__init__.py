@@ -2,7 +2,8 @@
 
 Data flows one way, and no import runs back:
 
-    runtime → provenance → data → models → objectives → training → measures → claims → figures
+    runtime → provenance → data → models → objectives → training → sampling → measures → figures
+    → inversion → claims
 
 A first run, with no network:
 
@@ -12,20 +13,24 @@ A first run, with no network:
     nets = ae.models.replicate(lambda: ae.models.MLPAutoencoder(images.shape, width=128), seeds=3)
     history = ae.fit(nets, images.train, steps=500)
     gain = ae.measures.denoising_gain(nets[0], images.test, noise=ae.data.gaussian(0.2))
+    found = ae.invert(nets[0], images.test[:4], layers="encoder.0", seeds=3)
 """
 
 from aelib import (
     claims,
     data,
     figures,
+    inversion,
     measures,
     models,
     objectives,
     provenance,
     runtime,
+    sampling,
     training,
 )
 from aelib.claims import Claim
+from aelib.inversion import invert, layers
 from aelib.training import fit
 
 __version__ = "0.1.0"
@@ -35,10 +40,14 @@ __all__ = [
     "data",
     "figures",
     "fit",
+    "inversion",
+    "invert",
+    "layers",
     "measures",
     "models",
     "objectives",
     "provenance",
     "runtime",
+    "sampling",
     "training",
 ]

@@ -1,4 +1,4 @@
-"""`python -m aelib …`: the ledger, long measurements, a look at the installation. No logic here."""
+"""`python -m aelib …`: invert, layers, claims, measure, doctor. No logic here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
-from aelib import claims, runtime
+from aelib import claims, data, figures, inversion, models, runtime
 
 
 def _claims(options: argparse.Namespace) -> int:
@@ -47,6 +48,63 @@ def _measure(options: argparse.Namespace) -> int:
     return 0
 
 
+def _model(options: argparse.Namespace):
+    """The model asked for, on its device, and how images go through it."""
+    model = models.classifier(options.model, options.weights, size=options.size)
+    forward = models.imagenet if options.weights else inversion.reading.run
+    return model.to(runtime.device(options.device)), forward
+
+
+def _layers(options: argparse.Namespace) -> int:
+    model, forward = _model(options)
+    first = next(model.parameters())
+    grey = first.detach().new_full((1, 3, options.size, options.size), 0.5)
+    found = inversion.layers(model, grey, forward)
+    print(json.dumps([one._asdict() for one in found], indent=1) if options.json else found)
+    return 0
+
+
+def _invert(options: argparse.Namespace) -> int:
+    out = runtime.check_writable(options.out, "the pictures and result.json")
+    images = data.read_images(options.image, options.size)
+    stems = [Path(path).stem for path in options.image]
+    if len(set(stems)) < len(stems):
+        raise ValueError(f"image: expected files of different names, got {', '.join(stems)}")
+    model, forward = _model(options)
+    found = inversion.invert(
+        model,
+        images,
+        options.layers,
+        seeds=options.seeds,
+        recipe=options.recipe,
+        steps=options.steps,
+        until=options.until,
+        precision=options.precision,
+        forward=forward,
+        label=f"inverting {options.model}",
+    )
+    asked = ("model", "weights", "size", "recipe", "steps", "until", "precision", "image")
+    result = {
+        **{name: getattr(options, name) for name in asked},
+        "machine": runtime.machine(),
+        "versions": runtime.versions(),
+        **found.numbers(),
+    }
+    result = json.dumps(result, indent=1)
+    runtime.write_whole(out / "result.json", (result + "\n").encode())
+    for layer in found:
+        for seed, row in zip(found.seeds, found[layer].images, strict=True):
+            for stem, image in zip(stems, row, strict=True):
+                name = f"{layer}_{stem}_seed{seed}.png"
+                runtime.write_whole(out / name, figures.pixels_png(image))
+    if found.layers:
+        runtime.write_whole(out / "grid.png", figures.png(found.figure()))
+    print(result if options.json else f"{found}\nwritten to {out}")
+    words = {word for layer in found for row in found[layer].stopped for word in row}
+    interrupted = len(found) < len(options.layers) or words & {"interrupted", "not begun"}
+    return 130 if interrupted else 0
+
+
 def _doctor(options: argparse.Namespace) -> int:
     print(runtime.header())
     print(f"machine: {runtime.machine()}")
@@ -81,6 +139,33 @@ def main(arguments: list[str] | None = None) -> int:
     measure.add_argument(
         "--out", help="where to keep the result (default: measured/ beside the chapter)"
     )
+    invert = command("invert", _invert, "Rebuild images from what layers of a model know of them.")
+    invert.add_argument("--image", nargs="+", required=True, help="one or more image files")
+    invert.add_argument(
+        "--layers", nargs="+", required=True, help="node names; the layers command lists them"
+    )
+    invert.add_argument("--out", required=True, help="the folder to write to")
+    invert.add_argument("--seeds", type=int, default=1, help="how many starts (default: 1)")
+    invert.add_argument(
+        "--recipe", default="default", help=f"one of {', '.join(inversion.RECIPES)}"
+    )
+    invert.add_argument("--steps", type=int, help="iterations (default: the recipe's)")
+    invert.add_argument("--until", type=float, help="stop where m_g is this many times m_r or less")
+    invert.add_argument(
+        "--precision", default="no", help="no, or bf16 for autocast in the net (default: no)"
+    )
+    invert.add_argument("--json", action="store_true", help="print result.json for programs")
+    layers = command("layers", _layers, "List a model's layers with shapes and sizes.")
+    layers.add_argument("--json", action="store_true", help="print a list for programs")
+    for one in (invert, layers):
+        one.add_argument("--model", required=True, help="torchvision's name, such as resnet50")
+        one.add_argument(
+            "--weights",
+            help="a file, or torchvision's name such as DEFAULT (default: random weights); images "
+            "are then normalised as for ImageNet",
+        )
+        one.add_argument("--size", type=int, default=224, help="pixels a side (default: 224)")
+        one.add_argument("--device", help="where to run (default: a GPU if there is one)")
     command("doctor", _doctor, "Print what the numbers of this machine depend on.")
 
     options = parser.parse_args(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from aelib import claims
 from aelib.__main__ import main
@@ -206,3 +208,126 @@ def test_a_reader_who_has_seen_enough(tmp_path):
     err = running.stderr.read()
     running.stderr.close()
     assert (running.wait(), err) == (0, "")
+
+
+# --- Inversion -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    """An image file, 40 × 48 pixels of colour."""
+    from PIL import Image
+
+    values = torch.rand(48, 40, 3, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "cat.png"
+    Image.fromarray((values * 255).byte().numpy()).save(path)
+    return path
+
+
+def small(*more):
+    return ("--model", "resnet18", "--size", 32, *more)
+
+
+def test_layers_lists_what_can_be_inverted(capsys):
+    status, out, err = run(capsys, "layers", *small())
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["layer", "kind", "shape", "elements", "share"]
+    (layer1,) = (line.split() for line in lines if line.startswith("layer1 "))
+    assert layer1[1:] == ["Sequential", "64", "×", "8", "×", "8", "4,096", "1.33"]
+    assert any("runs 2 times" in line for line in lines)
+    status, out, _ = run(capsys, "layers", *small("--json"))
+    assert status == 0
+    assert json.loads(out)[-1]["name"] == "output"
+
+
+def test_invert_writes_pictures_and_numbers(capsys, tmp_path, photograph):
+    out_folder = tmp_path / "new" / "out"
+    status, out, err = run(
+        capsys, "invert", *small("--image", photograph, "--layers", "layer1", "layer2"),
+        "--seeds", 2, "--steps", 3, "--until", 0.001, "--out", out_folder, "--json",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert {one.name for one in out_folder.iterdir()} == {
+        "grid.png", "result.json",
+        *(f"layer{i}_cat_seed{s}.png" for i in (1, 2) for s in (0, 1)),
+    }  # fmt: skip
+    result = json.loads(out)
+    assert result == json.loads((out_folder / "result.json").read_text())
+    assert result["model"] == "resnet18"
+    assert result["seeds"] == [0, 1]
+    layer = result["layers"]["layer2"]
+    assert [len(row) for row in layer["m_g"]] == [1, 1]
+    assert layer["stopped"] == [["steps"], ["steps"]]
+    assert all(row[0] > 0 for row in layer["m_r"])
+
+
+def test_invert_takes_the_published_recipe_and_a_file_of_weights(capsys, tmp_path, photograph):
+    from aelib import models
+
+    weights = tmp_path / "weights.pt"
+    torch.save(models.classifier("resnet18", seed=5).state_dict(), weights)
+    status, out, _ = run(
+        capsys, "invert", *small("--image", photograph, "--layers", "layer1"), "--weights", weights,
+        "--recipe", "badger2022", "--steps", 2, "--precision", "bf16", "--out", tmp_path / "o",
+    )  # fmt: skip
+    assert status == 0
+    assert "written to" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--layers", "layr1"), "did you mean 'layer1'"),
+        (("--layers", "layer1.0.relu"), "runs 2 times"),
+        (("--layers", "layer1", "--steps", 0), "steps: expected 1 or more"),
+        (("--layers", "layer1", "--seeds", 0), "seeds: expected 1 or more"),
+        (("--layers", "layer1", "--recipe", "fast"), "recipe is 'fast'"),
+        (("--layers", "layer1", "--precision", "f8"), "precision is 'f8'"),
+        (("--layers", "layer1", "--weights", "none.pt"), "there is no file none.pt"),
+        (("--layers", "layer1", "--size", 64), "give a smaller size"),
+        (("--layers", "layer1", "--model", "resnet19"), "did you mean 'resnet1"),
+    ],
+)
+def test_invert_says_plainly_what_is_wrong(capsys, tmp_path, photograph, arguments, told):
+    status, _, err = run(
+        capsys, "invert", *small("--image", photograph, "--out", tmp_path / "o"), *arguments
+    )
+    assert status == 2
+    assert told in err
+
+
+def test_invert_refuses_what_is_no_image(capsys, tmp_path, photograph):
+    text = tmp_path / "cat.txt"
+    text.write_text("no image")
+    ending = ("--layers", "layer1", "--out", tmp_path / "o")
+    for given, told in (
+        ((text,), "cannot be read"),
+        ((tmp_path / "none.png",), "there is no file"),
+        ((photograph, photograph), "different names"),
+    ):
+        status, _, err = run(capsys, "invert", *small("--image", *given), *ending)
+        assert status == 2
+        assert told in err
+
+
+def test_ctrl_c_keeps_what_was_inverted(tmp_path, photograph):
+    out = tmp_path / "o"
+    command = [sys.executable, "-m", "aelib", "invert", "--image", photograph, "--out", out]
+    command += ["--model", "resnet18", "--size", "32", "--layers", "layer1", "layer2"]
+    process = subprocess.Popen(
+        [*map(str, command), "--steps", "1000000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "AELIB_INTERACTIVE": "1", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    bar = ""
+    while not re.search(r" [1-9]\d*/\d+ \[", bar):  # the loop is under way
+        bar += process.stderr.read(1)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "written to" in printed
+    result = json.loads((out / "result.json").read_text())
+    assert result["layers"]["layer1"]["stopped"] == [["interrupted"]]
+    assert list(result["layers"]) == ["layer1"]
+    assert (out / "grid.png").is_file()

@@ -26,9 +26,11 @@ ROOMS = (
     "models",
     "objectives",
     "training",
+    "sampling",
     "measures",
-    "claims",
     "figures",
+    "inversion",
+    "claims",
     "__main__",
 )
 

@@ -3,6 +3,7 @@
 - ``{ledger}`` prints one table a chapter: claim, statement, value with interval, controls, verdict.
   With ``:mini:`` one short table of all claims. With ``:only: 2`` the claims of one chapter.
 - ``{run-time}`` prints, in a notebook, how long its last run took and on what machine.
+- ``{benchmarks} suite`` prints what `make bench` kept, a column for each line of its content.
 - ``{run-times}`` prints the same for all chapters in one table.
 - ``{names} aelib.data`` prints a table of what a room of the package offers.
 
@@ -309,6 +310,33 @@ class RunTimes(FromNotebooks):
         ]  # fmt: skip
 
 
+class Benchmarks(SphinxDirective):
+    """Rows of benchmarks/results.json as a table: `{benchmarks} suite`, a `key = head` a line."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        path = Path(self.env.srcdir) / "benchmarks" / "results.json"
+        self.env.note_dependency(str(path))
+        suite = self.arguments[0]
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        rows = [row for row in kept["rows"] if row["suite"] == suite]
+        if not rows:
+            return [nodes.paragraph("", "Not measured yet.")]
+        columns = [[part.strip() for part in line.split("=", 1)] for line in self.content]
+        cells = [[plain(self.cell(row.get(key))) for key, _ in columns] for row in rows]
+        heads = [head for _, head in columns]
+        widths = [100 // len(columns)] * len(columns)
+        return [table(f"{suite}, on {kept['machine']['name']}", heads, cells, widths, "benchmarks")]
+
+    @staticmethod
+    def cell(value: Any) -> str:
+        """A number with three digits, a name as it is, a dash where a method never arrives."""
+        return value if isinstance(value, str) else number(value)
+
+
 # --- The package ---------------------------------------------------------------------------------
 
 
@@ -407,6 +435,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("names", Names)
     app.connect("autodoc-process-docstring", as_written, priority=100)  # before napoleon
     app.connect("autodoc-skip-member", only_own)
+    app.add_directive("benchmarks", Benchmarks)
     app.add_directive("ledger", Ledger)
     app.add_directive("run-time", RunTime)
     app.add_directive("run-times", RunTimes)

@@ -7,14 +7,16 @@ nothing is kept; each function returns what it made, and matplotlib is imported 
 
 from .charts import bars, curves
 from .explorer import Explorer, explore
-from .images import grid
+from .images import grid, pixels_png
+from .latent_pad import Pad, pad
 from .look import STROKES, Stroke, canvas, style
 from .maps import field, heat
-from .shown import Shown, show
+from .shown import Shown, png, show
 
 __all__ = [
     "STROKES",
     "Explorer",
+    "Pad",
     "Shown",
     "Stroke",
     "bars",
@@ -24,6 +26,9 @@ __all__ = [
     "field",
     "grid",
     "heat",
+    "pad",
+    "pixels_png",
+    "png",
     "show",
     "style",
 ]

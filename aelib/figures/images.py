@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,20 @@ def grid(
     centres = (np.arange(len(rows)) * pitch[0] + (pitch[0] - pitch[2]) / 2 - 0.5).tolist()
     ax.set_yticks(centres if labels else [], labels or [])
     return figure
+
+
+def pixels_png(image: Any) -> bytes:
+    """One image (channels, height, width), floats in [0, 1], as PNG bytes, a dot for a pixel.
+
+    Values outside are clipped. Raises ValueError as `grid` does.
+    """
+    from PIL import Image
+
+    array = image.numpy(force=True) if hasattr(image, "numpy") else np.asarray(image)
+    (pixels,) = _batch("image", array[None])
+    out = io.BytesIO()
+    Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(out, format="png")
+    return out.getvalue()
 
 
 def _sheet(

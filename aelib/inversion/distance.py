@@ -1,0 +1,53 @@
+"""What is made small: distances between features, and what an image may cost on its own.
+
+A distance is a function of features (rows, …) and targets of the same shape, a cost one of images
+(rows, channels, height, width); both give one value a row, (rows,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+Cost = Callable[[Tensor], Tensor]
+
+
+def l2(features: Tensor, targets: Tensor) -> Tensor:
+    """½‖y − y*‖² / ‖y*‖²: half the squared distance, as a share of the target's square; ≥ 0.
+
+    The share makes one setting fit every layer; a target of zeros is divided by nothing.
+    """
+    size = targets.flatten(1).square().sum(1)
+    return (features - targets).flatten(1).square().sum(1) / (2 * size.where(size > 0, 1.0))
+
+
+def l1(features: Tensor, targets: Tensor) -> Tensor:
+    """‖y − y*‖₁ / ‖y*‖₁: the sum of absolute differences, as a share of the target's; ≥ 0."""
+    size = targets.flatten(1).abs().sum(1)
+    return (features - targets).flatten(1).abs().sum(1) / size.where(size > 0, 1.0)
+
+
+def cosine(features: Tensor, targets: Tensor) -> Tensor:
+    """1 − the cosine of the angle between y and y*: from 0 to 2. It does not see the length."""
+    return 1 - torch.cosine_similarity(features.flatten(1), targets.flatten(1), dim=1)
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """weight · mean |difference| between neighbouring pixels: a cost that prefers flat regions.
+
+    The root is rounded at `corner` so that it has a slope everywhere.
+    """
+
+    weight: float
+    corner: float = 1e-3
+
+    def __call__(self, images: Tensor) -> Tensor:
+        down = images.diff(dim=2)[..., :-1]
+        across = images.diff(dim=3)[:, :, :-1]
+        steps = (down.square() + across.square() + self.corner**2).sqrt() - self.corner
+        return self.weight * steps.flatten(1).mean(1)
