@@ -80,8 +80,11 @@ def test_a_linear_reader_reads_what_is_linear_and_nothing_else():
     right = measures.linear_reader(codes, labels, test, truth)
     assert right.dtype == torch.bool
     assert right.double().mean() > 0.99
-    again = measures.linear_reader(1000 * codes + 5, labels, 1000 * test + 5, truth)
-    assert torch.equal(right, again)
+    mixed, asked = groups(gap=1.5, seed=1)[0], groups(gap=1.5, seed=2)[0]
+    unsure = measures.linear_reader(mixed, labels, asked, truth)
+    assert 0.4 < unsure.double().mean() < 0.9
+    scaled = measures.linear_reader(1000 * mixed + 5, labels, 1000 * asked + 5, truth)
+    assert torch.equal(unsure, scaled)  # a strength means the same for every description
     noise = measures.linear_reader(normal(90, 2), labels, normal(90, 2, seed=3), truth)
     assert noise.double().mean() < 0.55
     ring = normal(300, 2)

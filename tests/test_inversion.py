@@ -56,9 +56,11 @@ class Called(nn.Module):
     def __init__(self, breaks: int | None = None, error: BaseException | None = None):
         super().__init__()
         self.times, self.breaks, self.error = 0, breaks, error
+        self.register_buffer("noted", torch.zeros(1))  # written to in evaluation mode too
 
     def forward(self, images):
         self.times += 1
+        self.noted += 1
         if self.times == self.breaks:
             raise self.error
         return images
@@ -126,7 +128,9 @@ def test_a_pale_start_keeps_a_share_of_its_contrast():
     grey = invert(net, x, "3", steps=4, recipe=replace(PIXELS, pale=0.25), start=start)["3"]
     given = invert(net, x, "3", steps=4, recipe=PIXELS, start=0.5 + 0.25 * (start - 0.5))["3"]
     assert torch.equal(grey.images, given.images)
-    assert torch.allclose(grey.m_i_start[0], (x - start).flatten(1).norm(dim=1))  # as it was given
+    paled = 0.5 + 0.25 * (start - 0.5)
+    assert torch.allclose(grey.m_i_start[0], (x - paled).flatten(1).norm(dim=1))
+    assert torch.allclose(grey.m_i_start, grey.trace["m_i"][..., 0])
 
 
 def plain_badger(net, x, start, steps):

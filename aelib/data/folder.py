@@ -193,8 +193,10 @@ def read_images(paths: Sequence[str | Path], size: int, channels: int = 3) -> Te
 
     Raises:
         FileNotFoundError: for a path that is no file.
-        ValueError: for a file that is no image, or too small.
+        ValueError: for a file that is no image, or too small; for no files.
     """
+    if isinstance(paths, str | Path) or not len(paths):
+        raise ValueError(f"paths: expected a list of files, got {paths!r}")
     images = []
     for path in map(Path, paths):
         if not path.is_file():

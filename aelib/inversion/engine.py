@@ -64,7 +64,8 @@ def invert(
         recipe: "default", "badger2022" (the published loop) or a `Recipe`.
         steps: evaluations of the net and its gradient; None for the recipe's.
         until: stop a run when m_g ≤ until · m_r; None to go on.
-        start: first images instead of the recipe's, (images, …) or (seeds, images, …).
+        start: first images instead of the recipe's, (images, …) or (seeds, images, …). The recipe
+            may pale them; `Recipe(pale=1)` begins at them exactly.
         forward: how images go through the model, as model(images) if not given. Here belong
             further inputs, and the normalisation the model was trained with.
         record: how many records of the trace, evenly spaced, or at which iterations.
@@ -175,7 +176,8 @@ def _descend(job: _Job, these: range, interrupted, bar) -> dict:
     seed, image = (
         list(part) for part in zip(*(divmod(r, len(job.images)) for r in these), strict=True)
     )
-    originals, first = job.images[image], job.starts[seed, image]
+    originals = job.images[image]
+    first = GREY + chosen.pale * (job.starts[seed, image] - GREY)
     shape = tuple(originals.shape[1:])
     targets, reference = _targets(job, seed, originals)
     if (losses := chosen.distance(targets, targets)).shape != reference.shape:
@@ -186,8 +188,7 @@ def _descend(job: _Job, these: range, interrupted, bar) -> dict:
     limit = reference * settings.until if settings.until else torch.full_like(reference, -1)
     aim = {"targets": targets, "limit": limit}
     watch = _Watch(originals, first, settings)
-    pale = GREY + chosen.pale * (first - GREY)
-    state = chosen.optimiser.begin(chosen.image.numbers(pale), settings.steps)
+    state = chosen.optimiser.begin(chosen.image.numbers(first), settings.steps)
 
     def advance(
         state: dict[str, Tensor], aim: dict[str, Tensor]
@@ -224,7 +225,7 @@ def _descend(job: _Job, these: range, interrupted, bar) -> dict:
         if chosen.after is not None:
             moved = state["point"].unflatten(1, shape)
             state["point"] = chosen.after(moved, iteration / settings.steps).flatten(1)
-    return watch.fields(reference, interrupted.is_set())
+    return watch.fields(reference)
 
 
 class _Watch:
@@ -278,7 +279,7 @@ class _Watch:
         self._look(last)
         return None
 
-    def fields(self, reference: Tensor, interrupted: bool) -> dict:
+    def fields(self, reference: Tensor) -> dict:
         """The batch's results, one row a run."""
         self.seconds[self.rows] = time.perf_counter() - self.began
         self.seconds[self.iterations == 0] = 0.0

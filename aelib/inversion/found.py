@@ -31,7 +31,7 @@ class Found:
         m_r: ‖O(x) − O(x′)‖ for x′ = x + n, each element of n normal with deviation 1/18: the
             distance in the layer that an eye would forgive.
         m_i: ‖x − x_g‖, the distance in the image.
-        m_i_start: the same for the start: what knowing nothing of the image scores.
+        m_i_start: the same for the image the descent began at: what knowing nothing scores.
         psnr, ssim: of x_g against x, in dB and up to 1; SSIM is NaN below 7×7 pixels.
         iterations: evaluations of the net until the row stopped.
         seconds: from the start of the row's batch until the row stopped.
