@@ -13,7 +13,7 @@ import aelib as ae
 from aelib import runtime
 
 # image side, width, steps: chapter 3's own size, and photographs.
-SIZES = ((8, 16, 20), (16, 16, 10), (32, 32, 2))
+SIZES = ((8, 16, 60), (16, 16, 30), (32, 32, 4))
 BATCH = 64
 
 

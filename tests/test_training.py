@@ -851,6 +851,24 @@ def test_a_net_with_a_second_input_trains_together():
     assert not near(alone, begun, 1e-3)
 
 
+def test_an_input_that_is_no_tensor_is_one_for_all_seeds():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.image = nn.Linear(16, 16)
+
+        def forward(self, images, scale):
+            return scale * self.image(images.flatten(-3)).unflatten(-1, SHAPE)
+
+    def half(net, images):
+        return (net(images, 0.5) - images).square().mean(dim=(-3, -2, -1))
+
+    alone, stacked = (ae.models.replicate(Scaled, 2) for _ in range(2))
+    for listed, together in ((alone, False), (stacked, True)):
+        ae.fit(listed, IMAGES, objective=half, steps=5, batch=BATCH, together=together)
+    assert near(alone, stacked)
+
+
 def test_an_objective_that_calls_more_than_the_net_trains_side_by_side():
     def through_the_code(net, images):
         return (net.decode(net.encode(images)) - images).square().mean(dim=(-3, -2, -1))

@@ -72,7 +72,7 @@ class Schedule:
 
     @cached_property
     def betas(self) -> Tensor:
-        """β_t = 1 − ᾱ_t / ᾱ_{t−1}, the share of noise added at each time: (steps,), float64."""
+        """The share of noise added at each time, β_t = 1 − ᾱ_t / ᾱ_{t−1}; (steps,), float64."""
         bars = torch.tensor((1.0, *self.alphas_bar), dtype=torch.float64)
         return 1 - bars[1:] / bars[:-1]
 

@@ -1,8 +1,9 @@
 """Every picture of the book: grids, curves, bars, maps, explorers; with alt text, without colour's
 help, on light and dark pages.
 
-No computation lives here: what is drawn comes in as tensors or arrays. Nothing is displayed and
-nothing is kept; each function returns what it made, and matplotlib is imported only when needed.
+No computation lives here: what is drawn comes in as tensors or arrays (a `pad` runs the decoder it
+is given, and nothing else). Nothing is displayed and nothing is kept; each function returns what it
+made, and matplotlib is imported only when needed.
 """
 
 from .charts import bars, curves

@@ -118,6 +118,8 @@ def pad(
         TypeError: for a layer that cannot be translated (names it).
         ValueError: for a code that is not two wide, a decoder too large to inline (says how large
             and what to do), or one whose float16 copy is further than 0.002 grey levels from it.
+
+    Source: chapter 5.
     """
     check_name(name, "play-")
     check_alt("alt", alt)

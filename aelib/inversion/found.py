@@ -63,7 +63,7 @@ class Found:
 
     @property
     def leftover(self) -> Tensor:
-        """m_i² over the start's: the share of the start's error that is left, (seeds, images)."""
+        """m_i² over the start's, the share of its error that is left; (seeds, images)."""
         return (self.m_i / self.m_i_start).square()
 
     _length: Tensor = field(repr=False, default=None)

@@ -13,7 +13,7 @@ from aelib.models.weights import make_activation, start_weights
 from aelib.runtime import check_whole, nearest
 
 SKIPS = {"none": 0, "concat": 1, "double": 2}  # copies of the encoder's features the decoder sees
-# Channels last saves a fifth to a quarter of a step on a CPU: benchmarks/unet.py.
+# Channels last makes a step on a CPU a seventh to a quarter shorter: benchmarks/unet.py.
 FASTER = torch.channels_last
 NORMS = ("batch", "group", "none")
 
