@@ -6,6 +6,8 @@
 - ``{benchmarks} suite`` prints what `make bench` kept, a column for each line of its content.
 - ``{run-times}`` prints the same for all chapters in one table.
 - ``{names} aelib.data`` prints a table of what a room of the package offers.
+- ``{introduced}`` prints, in a chapter, what of the package the chapter introduces: all whose
+  docstring names it. There "chapter 2" becomes a link back.
 
 Nothing is typed in: every word and number comes from the notebooks as stored, and from the code.
 """
@@ -346,7 +348,41 @@ def belongs(thing: Any, module: str) -> bool:
     return home == module or home.startswith(module + ".")
 
 
-class Names(SphinxDirective):
+class FromPackage(SphinxDirective):
+    """What the directives share: links to descriptions on the package's page."""
+
+    def link(self, room: str, name: str) -> addnodes.pending_xref:
+        """A link to the full description of aelib.room.name."""
+        target = {"refdomain": "py", "reftype": "obj", "reftarget": f"{room}.{name}"}
+        words = nodes.literal("", name)
+        return addnodes.pending_xref("", words, refdoc=self.env.docname, refexplicit=True, **target)
+
+
+class Introduced(FromPackage):
+    """The functions and classes whose docstrings name this chapter, room by room."""
+
+    def run(self) -> list[nodes.Node]:
+        number = re.match(r"chapters/0*(\d+)", self.env.docname)
+        if not number:
+            raise self.error("introduced stands in a chapter; this page is not one")
+        import aelib
+
+        told = nodes.paragraph(classes=["introduced"])
+        for room in aelib.__all__:
+            module = getattr(aelib, room)
+            names = [
+                name
+                for name in (getattr(module, "__all__", ()) if inspect.ismodule(module) else ())
+                if re.search(rf"chapter {number[1]}\b", inspect.getdoc(getattr(module, name)) or "")
+            ]
+            for place, name in enumerate(names):
+                told += nodes.Text(f"{room}: " if place == 0 else ", ")
+                told += self.link(f"aelib.{room}", name)
+            told += nodes.Text(". " if names else "")
+        return [told]
+
+
+class Names(FromPackage):
     """A table of a module's public functions and classes, each with its first sentence."""
 
     required_arguments = 1
@@ -366,22 +402,28 @@ class Names(SphinxDirective):
         caption = f"What {room} offers"
         return [table(caption, ["Name", "What it is for"], rows, [28, 72], "names")]
 
-    def link(self, room: str, name: str) -> addnodes.pending_xref:
-        """A link to the full description further down the page."""
-        target = {"refdomain": "py", "reftype": "obj", "reftarget": f"{room}.{name}"}
-        words = nodes.literal("", name)
-        return addnodes.pending_xref("", words, refdoc=self.env.docname, refexplicit=True, **target)
-
 
 def as_written(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, text: list[str]
 ) -> None:
-    """Let docstrings be plain text: `name` is code, and a bar or a star is itself."""
+    """Let docstrings be plain text: `name` is code, a bar or a star is itself.
+
+    "chapter 2" becomes a link to it.
+    """
+    chapters = {
+        str(int(path.name[:2])): path.stem for path in Path(app.srcdir, "chapters").glob("0*.*")
+    }
+
+    def link(found: re.Match) -> str:
+        file = chapters.get(found[1])
+        return f":doc:`{found[0]} </chapters/{file}>`" if file else found[0]
+
     for index, line in enumerate(text):
         if line.lstrip().startswith(">>>"):
             continue
         parts = re.split(r"(``[^`]+``|`[^`]+`)", line)
         parts[::2] = [re.sub(r"([|*])", r"\\\1", part) for part in parts[::2]]
+        parts[::2] = [re.sub(r"\bchapter (\d)\b", link, part) for part in parts[::2]]
         parts[1::2] = [f"``{part.strip('`')}``" for part in parts[1::2]]
         text[index] = "".join(parts)
 
@@ -432,6 +474,7 @@ def repair(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("build-finished", repair)
     app.connect("config-inited", without_thebe)
+    app.add_directive("introduced", Introduced)
     app.add_directive("names", Names)
     app.connect("autodoc-process-docstring", as_written, priority=100)  # before napoleon
     app.connect("autodoc-skip-member", only_own)
