@@ -40,32 +40,34 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, help="one part; the others' rows stay")
     options = parser.parse_args()
     print(runtime.header(), "·", runtime.machine())
-    rows = []
     for name, part in PARTS.items():
         if options.only in (None, name):
             found = part.measure(options.quick)
             print("", part.table(found), sep="\n", flush=True)
-            found = found if isinstance(found, list) else [found]
-            rows += [{"suite": name, **row} for row in found]
-    if options.quick:
-        return
-    results = {
+            if not options.quick:
+                keep(name, found)
+
+
+def keep(name: str, found: dict | list[dict]) -> None:
+    """Write what a part found, with where and when; the other suites stay as they are.
+
+    A part's rows belong to the suite of its name, or to the one that a row itself names.
+    """
+    here = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {
-            "name": runtime.machine(),
-            "device": str(runtime.device()),
-            "versions": runtime.versions(),
-        },
-        "rows": rows
-        + [row for row in kept() if row["suite"] not in {one["suite"] for one in rows}],
+        "machine": runtime.machine(),
+        "device": str(runtime.device()),
+        "versions": runtime.versions(),
     }
-    runtime.write_whole(RESULTS, (json.dumps(results, indent=1) + "\n").encode())
-    print(f"\nkept in {RESULTS}")
-
-
-def kept() -> list[dict]:
-    """The rows of earlier runs; a run of one part leaves those of the others as they are."""
-    return json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() else []
+    suites = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    fresh: dict[str, list[dict]] = {}
+    for row in found if isinstance(found, list) else [found]:
+        fresh.setdefault(row.get("suite", name), []).append(
+            {key: value for key, value in row.items() if key != "suite"}
+        )
+    suites |= {suite: {**here, "rows": rows} for suite, rows in fresh.items()}
+    runtime.write_whole(RESULTS, (json.dumps(suites, indent=1) + "\n").encode())
+    print(f"\nkept in {RESULTS}", flush=True)
 
 
 if __name__ == "__main__":

@@ -324,14 +324,14 @@ class Benchmarks(SphinxDirective):
         self.env.note_dependency(str(path))
         suite = self.arguments[0]
         kept = json.loads(path.read_text(encoding="utf-8"))
-        rows = [row for row in kept["rows"] if row["suite"] == suite]
-        if not rows:
+        if suite not in kept:
             return [nodes.paragraph("", "Not measured yet.")]
+        rows, where = kept[suite]["rows"], f"{kept[suite]['machine']}, {kept[suite]['date'][:10]}"
         columns = [[part.strip() for part in line.split("=", 1)] for line in self.content]
         cells = [[plain(self.cell(row.get(key))) for key, _ in columns] for row in rows]
         heads = [head for _, head in columns]
         widths = [100 // len(columns)] * len(columns)
-        return [table(f"{suite}, on {kept['machine']['name']}", heads, cells, widths, "benchmarks")]
+        return [table(f"{suite}, on {where}", heads, cells, widths, "benchmarks")]
 
     @staticmethod
     def cell(value: Any) -> str:

@@ -77,7 +77,7 @@ def layers(model: nn.Module, image: Tensor, forward: Forward = run) -> Layers:
     Raises:
         ValueError, TypeError: if the model cannot take the image.
 
-    Source: chapter 4, "Elements kept".
+    Source: chapter 4.
     """
     check_model(model, image)
     seen = trace(model, image[:1], forward)
