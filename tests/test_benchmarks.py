@@ -86,8 +86,6 @@ def test_the_pages_tables_have_what_they_name():
     blocks = [block.split("```")[0].splitlines() for block in page.split("```{benchmarks} ")[1:]]
     assert blocks
     for suite, *lines in blocks:
-        if suite.startswith("inversion gpu"):
-            continue  # measured where there is a GPU
         assert {"date", "machine", "device", "versions"} <= set(kept[suite])
         columns = {line.split("=")[0].strip() for line in lines if line}
         for row in kept[suite]["rows"]:

@@ -143,6 +143,7 @@ def test_seeds_as_one_graph_are_the_seeds():
         ({"downs": 1.0}, TypeError, "downs"),
         ({"attention": (2,)}, ValueError, "levels run from 0 to 1"),
         ({"attention": (-1,)}, ValueError, "attention"),
+        ({"attention": 1}, TypeError, r"attention: expected the levels .* \(1,\), .* got 1"),
         ({"steps": 0}, ValueError, "steps"),
         ({"gain": -1.0}, ValueError, "gain"),
         ({"gain": math.nan}, ValueError, "gain"),

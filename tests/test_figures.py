@@ -407,6 +407,12 @@ def test_bars_show_mean_seeds_interval_and_the_number():
     assert not cut_off(figure)
 
 
+def test_a_number_that_rounds_to_zero_has_no_minus():
+    figure = figures.bars({"a": [-0.004, -0.001], "b": [-0.03, -0.01]}, xlabel="R²")
+    assert texts(figure) >= {"0.00", "−0.02"}
+    assert "−0.00" not in texts(figure)
+
+
 def test_groups_are_told_apart_by_hatching_and_named_in_the_key():
     values = {
         "noise": {"batch": [1.0, 2], "none": [3.0, 4]},

@@ -83,6 +83,7 @@ def test_images_it_cannot_take(images, error, match):
     ({"seeds": []}, ValueError, "seeds: expected how many"),
     ({"seeds": 1.5}, ValueError, "seeds: expected how many"),
     ({"seeds": [1.5]}, TypeError, "seeds: expected a whole number"),
+    ({"seeds": True}, ValueError, "seeds: expected how many"),
     ({"until": 0}, ValueError, "until: expected a number above 0"),
     ({"until": float("nan")}, ValueError, "until: expected a number above 0"),
     ({"batch": 0}, ValueError, "batch: expected 1 or more"),
@@ -102,6 +103,22 @@ def test_images_it_cannot_take(images, error, match):
 ])  # fmt: skip
 def test_arguments_that_cannot_work(how, error, match):
     refused(error, match, **how)
+
+
+@pytest.mark.parametrize("seeds", [1001, range(1001), list(range(1001))])
+def test_more_runs_than_memory_holds_are_refused(monkeypatch, seeds):
+    """A seed has a start of 768 bytes; a run 768, 8 numbers and 4 traces of 2, twice."""
+    need = 1000 * (768 + 2 * 2 * (768 + 4 * (8 + 4 * 2)))
+    monkeypatch.setattr(ae.runtime, "free_memory", lambda place: need)
+    refused(ValueError, r"seeds: 2002 runs \(one a seed, image and layer\) need 0\.0 GiB, more "
+            r"than there is \(0\.0 GiB free\); take fewer", seeds=seeds, record=[50])  # fmt: skip
+    monkeypatch.setattr(ae.runtime, "free_memory", lambda place: 3 * need)
+    assert invert(Counted(), IMAGES, "first", seeds=2, steps=1).seeds == (0, 1)
+
+
+@pytest.mark.parametrize("seeds", [10**15, range(10**15), 10**30])
+def test_so_many_seeds_are_refused_before_they_are_counted_out(seeds):
+    refused(ValueError, "more than there is", seeds=seeds)
 
 
 class Twice(nn.Module):

@@ -120,6 +120,12 @@ def test_weights_of_another_model_are_refused(monkeypatch, resnet, tmp_path):
         models.classifier("vit_b_16", path, size=32)
 
 
+@pytest.mark.parametrize("weights", [True, 3, torchvision.models.ResNet18_Weights.DEFAULT])
+def test_weights_that_are_no_name_are_refused(weights):
+    with pytest.raises(TypeError, match=r"weights: expected None .* such as 'DEFAULT', got"):
+        models.classifier("resnet18", weights)
+
+
 def test_weights_that_are_not_there_are_refused(tmp_path):
     for path in (tmp_path / "none.pt", tmp_path / "none", "none.safetensors"):
         with pytest.raises(FileNotFoundError, match="weights: there is no file"):

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aelib import data, models, sampling
+from aelib import data, models, runtime, sampling
 from aelib.sampling.samplers import visited
 
 SHAPE = (1, 4, 4)
@@ -132,6 +132,10 @@ def test_a_schedule_is_a_value():
         (lambda: data.linear_schedule(10, 0.1, 1.0), ValueError, "last"),
         (lambda: data.cosine_schedule(10, -1), ValueError, "offset"),
         (lambda: data.cosine_schedule(10, most=1), ValueError, "most"),
+        (lambda: data.cosine_schedule(offset="a"), TypeError, "offset: expected a number, got 'a'"),
+        (lambda: data.cosine_schedule(most=None), TypeError, "most: expected a number, got None"),
+        (lambda: data.linear_schedule(first="a"), TypeError, "first: expected a number, got 'a'"),
+        (lambda: data.linear_schedule(last=True), TypeError, "last: expected a number, got True"),
         (lambda: data.cosine_schedule(4).levels(torch.tensor([4])), ValueError, "0 to 3 .*4 to 4"),
         (lambda: data.cosine_schedule(4).levels(torch.tensor([-1, 2])), ValueError, "-1 to 2"),
     ],
@@ -286,6 +290,13 @@ SMALL = data.cosine_schedule(6)
         ((Exact(SMALL), SMALL, SHAPE, 2), {"steps": 7}, ValueError, "6 times, got 7"),
         ((Exact(SMALL), SMALL, SHAPE, 2), {"chunk": 0}, ValueError, "chunk"),
         ((Exact(SMALL), SMALL, SHAPE, 2), {"start": torch.zeros(3, *SHAPE)}, ValueError, "start"),
+        ((Exact(SMALL), SMALL, SHAPE, 2), {"start": [1, 2]}, TypeError, "a tensor .* got list"),
+        (
+            (Exact(SMALL), SMALL, SHAPE, 2),
+            {"start": torch.full((2, *SHAPE), math.nan)},
+            ValueError,
+            "start: expected finite values",
+        ),
         ((lambda x, t: x[:, :, 1:], SMALL, SHAPE, 2), {}, ValueError, "net: expected the noise"),
         ((lambda x, t: x / 0, SMALL, SHAPE, 2), {}, ValueError, "NaN"),
         (
@@ -293,6 +304,12 @@ SMALL = data.cosine_schedule(6)
             {},
             ValueError,
             "knows 5 times and the schedule has 6",
+        ),
+        (
+            (models.DiffusionUNet((1, 4, 4), width=8, steps=12), SMALL, SHAPE, 2),
+            {},
+            ValueError,
+            "knows 12 times and the schedule has 6",
         ),
         (
             (models.DiffusionUNet((1, 8, 8), width=8, steps=6), SMALL, SHAPE, 2),
@@ -305,6 +322,35 @@ SMALL = data.cosine_schedule(6)
 def test_walks_that_cannot_work_are_refused(arguments, options, error, message):
     with pytest.raises(error, match=message):
         sampling.ddpm(*arguments, **options)
+
+
+@pytest.mark.parametrize("sampler", [sampling.ddpm, sampling.ddim])
+def test_nothing_is_begun_for_a_callback_that_is_none(sampler):
+    asked = []
+    with pytest.raises(TypeError, match=r"callback: expected a callable .*, got 3"):
+        sampler(lambda x, t: asked.append(t) or x, SMALL, SHAPE, 2, steps=2, callback=3)
+    assert not asked
+
+
+@pytest.mark.parametrize("sampler", [sampling.ddpm, sampling.ddim])
+def test_more_samples_than_memory_holds_are_refused(monkeypatch, sampler):
+    """Where memory is promised that is not there, only what is free tells."""
+    asked, held = [], 8 * 4 * 16
+    net = lambda x, t: asked.append(t) or x  # noqa: E731
+    monkeypatch.setattr(runtime, "free_memory", lambda place: 2**30)
+    n = 2**30 // held
+    with pytest.raises(ValueError, match=rf"n: {2 * n} samples need 2\.0 GiB, .*1\.0 GiB free"):
+        sampler(net, SMALL, SHAPE, 2 * n, steps=2)
+    assert not asked
+    monkeypatch.setattr(runtime, "free_memory", lambda place: 2 * held)
+    assert len(sampler(Exact(SMALL), SMALL, SHAPE, 2, steps=2)) == 2
+    with pytest.raises(ValueError, match="n: 3 samples need"):
+        sampler(Exact(SMALL), SMALL, SHAPE, 3, steps=2)
+    monkeypatch.setattr(runtime, "free_memory", lambda place: None)  # it does not say: a trial
+    assert len(sampler(Exact(SMALL), SMALL, SHAPE, 3, steps=2)) == 3
+    for n in (10**13, 10**30):
+        with pytest.raises(ValueError, match="more than there is; draw fewer at a time"):
+            sampler(Exact(SMALL), SMALL, SHAPE, n, steps=2)
 
 
 @pytest.mark.parametrize("eta", [-0.1, 1.1, True, "1"])

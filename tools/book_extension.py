@@ -254,10 +254,10 @@ class Ledger(FromNotebooks):
         rows = [
             [
                 self.claim(record),
+                [badge(record["verdict"])],
                 plain(record["statement"]),
                 lines(measured(record)),
                 lines(controls(record)),
-                [badge(record["verdict"])],
             ]
             for record in records
             if order(record)[0] == chapter
@@ -265,8 +265,8 @@ class Ledger(FromNotebooks):
         titles = {order({"id": book.path.stem})[:1]: book.title for book in notebooks(self.source)}
         title = titles.get((chapter,), "")
         caption = f"The claims of chapter {chapter}" + (f", {title}" if title else "")
-        head = ["Claim", "Statement", "Measured", "Controls", "Verdict"]
-        return table(caption, head, rows, [6, 36, 22, 24, 12], "ledger")
+        head = ["Claim", "Verdict", "Statement", "Measured", "Controls"]
+        return table(caption, head, rows, [6, 12, 36, 22, 24], "ledger")
 
 
 class RunTime(FromNotebooks):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -115,11 +116,13 @@ def linear_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) 
     """β rises evenly from `first` to `last`.
 
     Raises:
-        ValueError: for shares outside (0, 1), or a `last` below `first`.
+        ValueError: for shares outside (0, 1), or a `last` below `first`; TypeError for what is no
+            number.
 
     Source: Ho et al. (2020), arXiv 2006.11239, section 4, whose numbers belong to 1,000 steps.
     """
     check_whole("steps", steps, least=1)
+    _check_numbers(first=first, last=last)
     if not 0 < first <= last < 1:
         raise ValueError(
             f"first, last: expected 0 < first ≤ last < 1, got {first} and {last}: noise is added"
@@ -137,11 +140,13 @@ def cosine_schedule(steps: int = 1000, offset: float = 0.008, most: float = 0.99
         most: the largest β.
 
     Raises:
-        ValueError: for an offset below 0, or `most` outside (0, 1).
+        ValueError: for an offset below 0, or `most` outside (0, 1); TypeError for what is no
+            number.
 
     Source: Nichol and Dhariwal (2021), arXiv 2102.09672, section 3.2.
     """
     check_whole("steps", steps, least=1)
+    _check_numbers(offset=offset, most=most)
     if not 0 <= offset < math.inf:
         raise ValueError(f"offset: expected 0 or more, got {offset}")
     if not 0 < most < 1:
@@ -149,6 +154,12 @@ def cosine_schedule(steps: int = 1000, offset: float = 0.008, most: float = 0.99
     share = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     curve = torch.cos((share + offset) / (1 + offset) * math.pi / 2) ** 2
     return Schedule(_product((1 - curve[1:] / curve[:-1]).clamp(max=most)))
+
+
+def _check_numbers(**values: float) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name}: expected a number, got {value!r}")
 
 
 def _product(betas: Tensor) -> Sequence[float]:

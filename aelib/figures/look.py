@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -190,8 +191,11 @@ def strokes(labels: Sequence[str]) -> Mapping[str, Stroke]:
 
 
 def typed(value: float, number: str) -> str:
-    """The value in the given format, with a true minus sign, as on the axes."""
-    return format(value, number).replace("-", "\N{MINUS SIGN}")
+    """The value in the given format, with a true minus sign, as on the axes; no minus before 0."""
+    text = format(value, number)
+    if not re.search("[1-9]", text):
+        text = text.lstrip("-")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def text_width(text: str, size: float) -> float:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from aelib import runtime
-from aelib.inversion.found import TRACED, Inversion, assemble
+from aelib.inversion.found import NUMBERS, TRACED, Inversion, assemble
 from aelib.inversion.image import GREY
 from aelib.inversion.layers import check_layers, check_model
 from aelib.inversion.reading import OUTPUT, Forward, Read, reading, run
 from aelib.inversion.recipe import Recipe
 from aelib.inversion.recipe import recipe as find_recipe
 from aelib.measures.looks import SSIM_WINDOW, structural_similarity
+from aelib.models.checks import check_memory
 
 REFERENCE = 1 / 18  # deviation of the noise that m_r stands for, as in Badger's code
 PRECISIONS = ("no", "bf16")
@@ -84,8 +85,8 @@ def invert(
         An `Inversion`. After Ctrl-C it holds what was done; a second Ctrl-C stops at once.
 
     Raises:
-        ValueError, TypeError: for arguments, layers or models that cannot work, before the first
-            iteration.
+        ValueError, TypeError: for arguments, layers or models that cannot work, or more runs than
+            memory holds, before the first iteration.
 
     Source: Mahendran & Vedaldi (2015), arXiv 1412.0035; Badger (2022), arXiv 2211.06496;
         chapter 4.
@@ -94,7 +95,7 @@ def invert(
     if not isinstance(layers, str | Sequence):
         raise TypeError(f"layers: expected a name or a list of names, got {layers!r}")
     names = [layers] if isinstance(layers, str) else list(layers)
-    numbers = _seeds(seeds)
+    count = _count(seeds)
     steps = runtime.check_whole("steps", chosen.steps if steps is None else steps, least=1)
     if until is not None and not (isinstance(until, Real) and 0 < until < math.inf):
         raise ValueError(f"until: expected a number above 0, such as 1.0, got {until!r}")
@@ -104,6 +105,8 @@ def invert(
         raise ValueError(f"precision is {precision!r}; {runtime.nearest(precision, PRECISIONS)}")
     records = _records(record, steps)
     check_model(model, images)
+    _check_room(count, images, len(names), len(records), start)
+    numbers = _seeds(seeds)
     place = next((p.device for p in model.parameters()), images.device)
     if graphs and (runtime.on_cpu(place) or chosen.after is not None):
         raise ValueError(
@@ -366,11 +369,30 @@ def _starts(chosen: Recipe, images: Tensor, seeds: Sequence[int], start: Tensor 
     return start.detach().to(images).expand(wanted)
 
 
-def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+def _count(seeds: int | Sequence[int]) -> int:
+    """How many seeds, before any of them is looked at: there may be more than memory holds."""
     if isinstance(seeds, Integral) and not isinstance(seeds, bool):
-        return tuple(range(runtime.check_whole("seeds", seeds, least=1)))
+        return runtime.check_whole("seeds", seeds, least=1)
     if not isinstance(seeds, Sequence) or not len(seeds):
         raise ValueError(f"seeds: expected how many, or a list of them, got {seeds!r}")
+    return len(seeds)
+
+
+def _check_room(count: int, images: Tensor, layers: int, records: int, start: Tensor | None):
+    """Refuse more runs than the processor's memory, where results end up, has room for."""
+    pixels, runs = images[0].nbytes, count * len(images)
+    kept = pixels + images.itemsize * (len(NUMBERS) + len(TRACED) * records)  # of a run, by layer
+    # The last layer's results twice, when its batches are joined; starts are one a seed.
+    need = runs * kept * (layers + 1) + (count * pixels if start is None else 0)
+    check_memory(
+        f"seeds: {runs * layers} runs (one a seed, image and layer)", need, None,
+        "take fewer at a time: a list says which, such as seeds=[3, 4]",
+    )  # fmt: skip
+
+
+def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, Integral):
+        return tuple(range(seeds))
     found = tuple(runtime.check_whole("seeds", seed, least=0) for seed in seeds)
     if len(set(found)) < len(found):
         raise ValueError(f"seeds: expected each once, got {list(found)}")

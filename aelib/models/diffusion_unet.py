@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,11 @@ class DiffusionUNet(nn.Module):
             )
         if not 0 <= gain < math.inf:
             raise ValueError(f"gain: expected a finite number, 0 or more, got {gain}")
+        if attention is not None and not isinstance(attention, Iterable):
+            raise TypeError(
+                f"attention: expected the levels as a tuple, such as ({downs},), or () for none, "
+                f"got {attention!r}"
+            )
         attention = (downs,) if attention is None else tuple(attention)
         for level in attention:
             if check_whole("attention", level, least=0) > downs:

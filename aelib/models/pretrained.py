@@ -48,6 +48,7 @@ def classifier(
         The model. Images with trained weights want `imagenet`.
 
     Raises:
+        TypeError: for weights that are neither a name nor a path.
         ValueError: for an unknown name; a size that the model's patches do not divide; weights of
             another model.
         OSError: if weights cannot be had here; it says what to do.
@@ -55,6 +56,11 @@ def classifier(
     Source: He et al. (2016), arXiv 1512.03385; Dosovitskiy et al. (2021), arXiv 2010.11929;
         chapter 4.
     """
+    if weights is not None and not isinstance(weights, str | os.PathLike):
+        raise TypeError(
+            "weights: expected None for random ones, a file, or torchvision's name for them, such "
+            f"as 'DEFAULT', got {weights!r}"
+        )
     import torchvision
 
     known = torchvision.models.list_models(module=torchvision.models)

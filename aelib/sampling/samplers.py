@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 from aelib import runtime
 from aelib.data.schedule import Schedule, to_images
-from aelib.models import evaluating
+from aelib.models.checks import check_memory, evaluating
 
 CHUNK_ELEMENTS = 2**18  # of the samples that go through the net at once, unless told otherwise
+HELD = 8  # times the samples are in memory at once: they, their noise, the guess, what a step adds
 
 Net = Callable[[Tensor, Tensor], Tensor]
 
@@ -72,8 +74,8 @@ def ddpm(
 
     Raises:
         ValueError, TypeError: before the first step, for arguments that cannot work, a net that
-            knows fewer times than the schedule has, or more samples than memory holds; afterwards
-            if the net returns another shape or something not finite.
+            knows another number of times than the schedule has, or more samples than memory holds;
+            afterwards if the net returns another shape or something not finite.
 
     Source: Ho et al. (2020), arXiv 2006.11239, algorithm 2 and equation 7; chapter 4.
     """
@@ -153,7 +155,7 @@ def _walk(
 ) -> Tensor:
     """Noise, then one `step` a time. What is common to the samplers."""
     place, dtype = _home(net)
-    state = _begin(net, schedule, shape, n, start)
+    state = _begin(net, schedule, shape, n, start, callback)
     times = visited(schedule, steps)
     source = runtime.generator(seed)
     elements = math.prod(shape)
@@ -205,16 +207,17 @@ def _home(net: Net) -> tuple[torch.device | None, torch.dtype]:
     return (None, torch.float32) if parameter is None else (parameter.device, parameter.dtype)
 
 
-def _begin(net, schedule, shape, n, start) -> Tensor | None:
+def _begin(net, schedule, shape, n, start, callback) -> Tensor | None:
     """The start given, after checking it and all that could stop a walk."""
     if not callable(net):
         raise TypeError(f"net: expected a callable net(x, times), got {type(net).__name__}")
     if not isinstance(schedule, Schedule):
         raise TypeError(f"schedule: expected a Schedule, got {type(schedule).__name__}")
-    known = getattr(net, "steps", schedule.steps)
-    if isinstance(net, nn.Module) and known < schedule.steps:
+    known = getattr(net, "steps", None) if isinstance(net, nn.Module) else None
+    if isinstance(known, Integral) and known != schedule.steps:
         raise ValueError(
-            f"net: it knows {known} times and the schedule has {schedule.steps}; build it with "
+            f"net: it knows {known} times and the schedule has {schedule.steps}, so that a time "
+            "means another noise; give the schedule it was trained with, or train one with "
             f"steps={schedule.steps}"
         )
     runtime.check_whole("n", n, least=1)
@@ -222,14 +225,25 @@ def _begin(net, schedule, shape, n, start) -> Tensor | None:
         raise ValueError(f"shape: expected (channels, height, width), got {shape!r}")
     if tuple(getattr(net, "shape", shape)) != tuple(shape):
         raise ValueError(f"shape: this net was built for {tuple(net.shape)}, got {tuple(shape)}")
-    try:
-        torch.empty(8, n, *shape)  # the samples, their noise, the net's answers
-    except (RuntimeError, MemoryError) as error:
-        size = 4 * n * math.prod(shape) / 2**30
-        raise ValueError(
-            f"n: {n} samples take {size:.0f} GiB each time they are held, more than there is; draw "
-            "fewer at a time, with another seed each"
-        ) from error
-    if start is not None and tuple(start.shape) != (n, *shape):
-        raise ValueError(f"start: expected shape {(n, *shape)}, got {tuple(start.shape)}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback: expected a callable callback(moment), got {callback!r}")
+    if start is not None:
+        _check_start(start, (n, *shape))
+    place, dtype = _home(net)
+    need = HELD * n * math.prod(shape) * dtype.itemsize
+    instead = "draw fewer at a time, with another seed each"
+    check_memory(f"n: {n} samples", need, place, instead)
     return start
+
+
+def _check_start(start: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a first noise that is no tensor of this shape, or not finite."""
+    if not isinstance(start, Tensor):
+        raise TypeError(
+            "start: expected a tensor (n, channels, height, width), here of shape "
+            f"{shape}, got {type(start).__name__}"
+        )
+    if tuple(start.shape) != shape:
+        raise ValueError(f"start: expected shape {shape}, got {tuple(start.shape)}")
+    if not start.isfinite().all():
+        raise ValueError("start: expected finite values, got some that are NaN or infinite")
