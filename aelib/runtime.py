@@ -95,6 +95,39 @@ def free_memory(place: torch.device) -> int | None:
     return min(free) if free and place.type == "cpu" else None
 
 
+def check_memory(what: str, need: int, place: torch.device | None, instead: str) -> None:
+    """Refuse work that needs more bytes at `place` than are free there.
+
+    A trial allocation would not tell: a system may promise memory that it does not have. Only where
+    a device does not say what is free is one made.
+
+    Args:
+        what: the argument and what it asks for, as the message begins: "n: 9 samples".
+        need: bytes.
+        place: the device; None for the processor.
+        instead: what to do, as the message ends.
+
+    Raises:
+        ValueError: says how much is needed, and how much is free.
+    """
+    place = torch.Generator().device if place is None else place
+    free, there = free_memory(place), ""
+    if free is not None:
+        if not on_cpu(place):  # what torch holds and has not given out
+            free += torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
+        short, there = need > free, f" ({free / 2**30:,.1f} GiB free)"
+    else:
+        short = need >= 2**63  # no size of a tensor
+        try:
+            torch.empty(0 if short else need, dtype=torch.uint8, device=place)
+        except (RuntimeError, MemoryError):
+            short = True
+    if short:
+        raise ValueError(
+            f"{what} need {need / 2**30:,.1f} GiB, more than there is{there}; {instead}"
+        )
+
+
 class Arriving:
     """A device's value on its way to the host, which does not wait for it."""
 

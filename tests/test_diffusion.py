@@ -147,6 +147,7 @@ def test_seeds_as_one_graph_are_the_seeds():
         ({"steps": 0}, ValueError, "steps"),
         ({"gain": -1.0}, ValueError, "gain"),
         ({"gain": math.nan}, ValueError, "gain"),
+        ({"gain": "1"}, ValueError, "gain: expected a finite number, 0 or more, got '1'"),
     ],
 )
 def test_sizes_it_cannot_take_are_refused(options, error, message):
@@ -235,5 +236,6 @@ def test_bad_objectives_are_refused():
     objective = objectives.diffusion(data.cosine_schedule(20))
     with pytest.raises(ValueError, match="shape"):
         objective(lambda states, times: states[..., 1:], IMAGES)
-    with pytest.raises(ValueError, match="0 to 9"):  # a net that knows fewer times
-        training.fit(build(steps=10), IMAGES, objective=lambda net, images: objective(net, images))
+    for steps in (10, 40):  # fewer would fail late, more would train on the wrong noise
+        with pytest.raises(ValueError, match=f"knows {steps} times and the schedule has 20"):
+            training.fit([build(steps=steps), build(steps=steps)], IMAGES, objective=objective)

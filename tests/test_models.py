@@ -192,6 +192,7 @@ def test_replicate_is_seeded_building_and_leaves_the_generator_alone():
         (lambda: models.MLPAutoencoder(SHAPE, start="leucn"), ValueError, "mean 'lecun'"),
         (lambda: models.MLPAutoencoder(SHAPE, gain=-1), ValueError, "gain"),
         (lambda: models.MLPAutoencoder(SHAPE, gain=math.nan), ValueError, "gain"),
+        (lambda: models.MLPAutoencoder(SHAPE, gain="1"), ValueError, "gain.*got '1'"),
         (lambda: models.LinearAutoencoder(SHAPE, code=-1), ValueError, "code"),
         (lambda: models.ConvAutoencoder(SHAPE, depth=1), ValueError, "depth: expected at least 2"),
         (lambda: models.ConvAutoencoder(SHAPE, depth=3, downs=2), ValueError, "at least 4"),

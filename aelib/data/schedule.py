@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -70,6 +70,21 @@ class Schedule:
     def steps(self) -> int:
         """How many times there are."""
         return len(self.alphas_bar)
+
+    def check_net(self, net: object) -> None:
+        """Refuse a net that knows (its `steps`) another number of times than the schedule has.
+
+        Raises:
+            ValueError: a time would then mean another noise to the net. A net without `steps`
+                passes.
+        """
+        known = getattr(net, "steps", None)
+        if isinstance(known, Integral) and known != self.steps:
+            raise ValueError(
+                f"net: it knows {known} times and the schedule has {self.steps}, so that a time "
+                "means another noise; give the schedule it was built for, or build it with "
+                f"steps={self.steps}"
+            )
 
     @cached_property
     def betas(self) -> Tensor:

@@ -19,7 +19,6 @@ from aelib.inversion.reading import OUTPUT, Forward, Read, reading, run
 from aelib.inversion.recipe import Recipe
 from aelib.inversion.recipe import recipe as find_recipe
 from aelib.measures.looks import SSIM_WINDOW, structural_similarity
-from aelib.models.checks import check_memory
 
 REFERENCE = 1 / 18  # deviation of the noise that m_r stands for, as in Badger's code
 PRECISIONS = ("no", "bf16")
@@ -384,7 +383,7 @@ def _check_room(count: int, images: Tensor, layers: int, records: int, start: Te
     kept = pixels + images.itemsize * (len(NUMBERS) + len(TRACED) * records)  # of a run, by layer
     # The last layer's results twice, when its batches are joined; starts are one a seed.
     need = runs * kept * (layers + 1) + (count * pixels if start is None else 0)
-    check_memory(
+    runtime.check_memory(
         f"seeds: {runs * layers} runs (one a seed, image and layer)", need, None,
         "take fewer at a time: a list says which, such as seeds=[3, 4]",
     )  # fmt: skip

@@ -1,14 +1,14 @@
-"""What is asked before a model is used: a shape that makes sense, memory, its mode."""
+"""What is asked before a model is used: a shape and a gain that make sense, its mode."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
+from numbers import Real
 
-import torch
 from torch import nn
 
-from aelib import runtime
 from aelib.runtime import check_whole
 
 
@@ -24,37 +24,10 @@ def check_shape(shape, **counts: int) -> tuple[int, int, int]:
     return sizes
 
 
-def check_memory(what: str, need: int, place: torch.device | None, instead: str) -> None:
-    """Refuse work that needs more bytes at `place` than are free there.
-
-    A trial allocation would not tell: a system may promise memory that it does not have. Only where
-    a device does not say what is free is one made.
-
-    Args:
-        what: the argument and what it asks for, as the message begins: "n: 9 samples".
-        need: bytes.
-        place: the device; None for the processor.
-        instead: what to do, as the message ends.
-
-    Raises:
-        ValueError: says how much is needed, and how much is free.
-    """
-    place = torch.Generator().device if place is None else place
-    free, there = runtime.free_memory(place), ""
-    if free is not None:
-        if not runtime.on_cpu(place):  # what torch holds and has not given out
-            free += torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
-        short, there = need > free, f" ({free / 2**30:,.1f} GiB free)"
-    else:
-        short = need >= 2**63  # no size of a tensor
-        try:
-            torch.empty(0 if short else need, dtype=torch.uint8, device=place)
-        except (RuntimeError, MemoryError):
-            short = True
-    if short:
-        raise ValueError(
-            f"{what} need {need / 2**30:,.1f} GiB, more than there is{there}; {instead}"
-        )
+def check_gain(gain: float) -> None:
+    """Raise ValueError unless `gain` is a finite number, 0 or more."""
+    if isinstance(gain, bool) or not isinstance(gain, Real) or not 0 <= gain < math.inf:
+        raise ValueError(f"gain: expected a finite number, 0 or more, got {gain!r}")
 
 
 @contextlib.contextmanager

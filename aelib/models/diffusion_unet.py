@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aelib import runtime
-from aelib.models.checks import check_shape
+from aelib.models.checks import check_gain, check_shape
 from aelib.runtime import check_whole
 
 GROUPS = 8  # of group normalisation; every width is a multiple of it
@@ -67,8 +67,7 @@ class DiffusionUNet(nn.Module):
                 f"shape: height and width must be divisible by {2**downs} for downs={downs}, "
                 f"got {self.shape}"
             )
-        if not 0 <= gain < math.inf:
-            raise ValueError(f"gain: expected a finite number, 0 or more, got {gain}")
+        check_gain(gain)
         if attention is not None and not isinstance(attention, Iterable):
             raise TypeError(
                 f"attention: expected the levels as a tuple, such as ({downs},), or () for none, "

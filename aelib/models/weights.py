@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
+from aelib.models.checks import check_gain
 from aelib.runtime import check_whole, nearest, seeded
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -17,6 +19,10 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "linear": nn.Identity,
 }
+
+# Channels last makes a convolutional net's step on a CPU a seventh to a third shorter
+# (benchmarks/unet.py for `UNet`); a `DiffusionUNet`, whose layers are smaller, gains nothing.
+FASTER = torch.channels_last
 
 # Standard deviation of a weight at the start, times √fan_in.
 STARTS = {"torch": 1 / math.sqrt(3), "lecun": 1.0, "he": math.sqrt(2)}
@@ -47,8 +53,7 @@ def start_weights(model: nn.Module, start: str = "torch", gain: float = 1.0) -> 
     """
     if start not in STARTS:
         raise ValueError(f"start is {start!r}; {nearest(start, list(STARTS))}")
-    if not 0 <= gain < math.inf:
-        raise ValueError(f"gain: expected a finite number, 0 or more, got {gain}")
+    check_gain(gain)
     for layer in model.modules():
         if not isinstance(layer, nn.Linear | nn.Conv2d):
             continue

@@ -29,7 +29,11 @@ class Diffusion:
 
         Returns:
             The loss of each image, shape (...); 1 is a net that answers 0 and knows nothing.
+
+        Raises:
+            ValueError: for a net built for another number of times than the schedule has.
         """
+        self.schedule.check_net(net)
         times = torch.randint(self.schedule.steps, images.shape[:-3], device=images.device)
         noise = torch.randn_like(images)
         answer = net(self.schedule.noisy(images, times, noise), times)

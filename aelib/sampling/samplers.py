@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from aelib import runtime
 from aelib.data.schedule import Schedule, to_images
-from aelib.models.checks import check_memory, evaluating
+from aelib.models import evaluating
 
 CHUNK_ELEMENTS = 2**18  # of the samples that go through the net at once, unless told otherwise
 HELD = 8  # times the samples are in memory at once: they, their noise, the guess, what a step adds
@@ -213,13 +212,7 @@ def _begin(net, schedule, shape, n, start, callback) -> Tensor | None:
         raise TypeError(f"net: expected a callable net(x, times), got {type(net).__name__}")
     if not isinstance(schedule, Schedule):
         raise TypeError(f"schedule: expected a Schedule, got {type(schedule).__name__}")
-    known = getattr(net, "steps", None) if isinstance(net, nn.Module) else None
-    if isinstance(known, Integral) and known != schedule.steps:
-        raise ValueError(
-            f"net: it knows {known} times and the schedule has {schedule.steps}, so that a time "
-            "means another noise; give the schedule it was trained with, or train one with "
-            f"steps={schedule.steps}"
-        )
+    schedule.check_net(net)
     runtime.check_whole("n", n, least=1)
     if len(shape) != 3 or any(runtime.check_whole("shape", size) < 1 for size in shape):
         raise ValueError(f"shape: expected (channels, height, width), got {shape!r}")
@@ -232,7 +225,7 @@ def _begin(net, schedule, shape, n, start, callback) -> Tensor | None:
     place, dtype = _home(net)
     need = HELD * n * math.prod(shape) * dtype.itemsize
     instead = "draw fewer at a time, with another seed each"
-    check_memory(f"n: {n} samples", need, place, instead)
+    runtime.check_memory(f"n: {n} samples", need, place, instead)
     return start
 
 
