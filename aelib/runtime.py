@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
@@ -177,6 +178,14 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def typed(value: float, number: str) -> str:
+    """A number for people, in the given format: with a true minus sign, and none before 0."""
+    text = format(value, number)
+    if not re.search("[1-9]", text):
+        text = text.lstrip("-")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def check_whole(name: str, value: int, least: int | None = None) -> int:

@@ -50,7 +50,7 @@ def test_the_rule_is_told_in_the_words_of_its_bounds():
         "otherwise refuted"
     )
     plain = claim(supported={"kappa": between(-1, 2.5)}, conditional={})
-    assert plain.rule == "supported if kappa between -1 and 2.5; otherwise refuted"
+    assert plain.rule == "supported if kappa between −1 and 2.5; otherwise refuted"
 
 
 numbers = st.floats(-1e9, 1e9, allow_nan=False)
@@ -59,11 +59,14 @@ numbers = st.floats(-1e9, 1e9, allow_nan=False)
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(numbers, numbers)
 def test_no_digit_of_a_bound_is_lost_in_words(low, high):
-    assert float(str(below(high)).removeprefix("below ")) == high
-    assert float(str(above(low)).removeprefix("above ")) == low
+    def number(words):
+        return float(words.replace("−", "-"))
+
+    assert number(str(below(high)).removeprefix("below ")) == high
+    assert number(str(above(low)).removeprefix("above ")) == low
     if low < high:
         told = re.fullmatch(r"between (\S+) and (\S+)", str(between(low, high)))
-        assert [float(number) for number in told.groups()] == [low, high]
+        assert [number(one) for one in told.groups()] == [low, high]
     else:
         with pytest.raises(ValueError, match="a bound needs a lower limit below its upper one"):
             between(low, high)

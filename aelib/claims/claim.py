@@ -33,7 +33,9 @@ class Bound:
         return self.low < reading.low and reading.high < self.high
 
     def __str__(self) -> str:
-        low, high = (repr(float(limit)).removesuffix(".0") for limit in (self.low, self.high))
+        low, high = (
+            runtime.typed(float(limit), "").removesuffix(".0") for limit in (self.low, self.high)
+        )
         if math.isinf(self.low):
             return f"below {high}"
         return f"above {low}" if math.isinf(self.high) else f"between {low} and {high}"
@@ -280,10 +282,11 @@ class Card:
         }
 
         def cells(reading: Reading) -> str:
-            spread = (
-                f" <small>[<data>{reading.low:.3g}</data>, <data>{reading.high:.3g}</data>]</small>"
+            value, low, high = (
+                f"<data>{runtime.typed(number, '.3g')}</data>"
+                for number in (reading.value, reading.low, reading.high)
             )
-            return f"<data>{reading.value:.3g}</data>" + (spread if len(reading.values) > 1 else "")
+            return value + (f" <small>[{low}, {high}]</small>" if len(reading.values) > 1 else "")
 
         main = next(iter(self.readings.values()))
         seeds = f"this run, {len(main.values)} seeds" if claim.kind == "measured" else "closed form"

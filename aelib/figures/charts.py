@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..runtime import typed
 from .keys import ends_fit, label_ends, legend
 from .look import (
     FAINT,
@@ -21,7 +22,6 @@ from .look import (
     strokes,
     style,
     text_width,
-    typed,
 )
 
 if TYPE_CHECKING:

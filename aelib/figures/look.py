@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -188,14 +187,6 @@ def strokes(labels: Sequence[str]) -> Mapping[str, Stroke]:
             "without colour; split them over two panels"
         )
     return dict(zip(labels, STROKES, strict=False))
-
-
-def typed(value: float, number: str) -> str:
-    """The value in the given format, with a true minus sign, as on the axes; no minus before 0."""
-    text = format(value, number)
-    if not re.search("[1-9]", text):
-        text = text.lstrip("-")
-    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def text_width(text: str, size: float) -> float:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..runtime import typed
 from .keys import legend
-from .look import INK, SMALL, STROKES, WIDTH, numbers, place, style, text_width, typed
+from .look import INK, SMALL, STROKES, WIDTH, numbers, place, style, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
