@@ -8,6 +8,8 @@ from pathlib import Path
 
 import nbformat
 
+from aelib.claims.ledger import RECORD as KEYS
+
 TOOL = Path(__file__).parents[1] / "tools" / "other_seeds.py"
 CELLS = (
     "import torch\nimport aelib as ae",
@@ -27,6 +29,9 @@ claim.judge({"draw": draws})
 )
 
 
+STORED = dict.fromkeys(KEYS, "") | {"id": "1.1", "verdict": "supported"}
+
+
 def run(*arguments):
     return subprocess.run(
         [sys.executable, str(TOOL), *map(str, arguments)], capture_output=True, text=True,
@@ -44,6 +49,18 @@ def test_a_verdict_that_hangs_on_its_seeds_is_found(tmp_path):
     assert "failed" not in done.stderr
     stored = json.loads(run(1000, path, "--here").stdout.splitlines()[-1])
     assert set(stored) == {"1.1"}
+
+
+def test_a_claim_behind_a_failed_cell_is_named(tmp_path):
+    path = tmp_path / "01_chance.ipynb"
+    judged = nbformat.v4.new_code_cell(CELLS[2])
+    judged.outputs = [nbformat.v4.new_output("display_data", metadata={"claim": STORED})]
+    cells = [nbformat.v4.new_code_cell("1 / 0"), judged]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    done = run(1, path)
+    assert done.returncode == 1
+    assert "failed: 1 / 0" in done.stderr
+    assert "not judged, for a cell failed: 1.1" in done.stderr
 
 
 def test_a_notebook_that_is_not_there_is_named(tmp_path):

@@ -61,8 +61,11 @@ def verdicts(path: Path, by: int) -> dict[str, str]:
     return found
 
 
-def main() -> None:
-    """Each notebook in a process of its own; a line for each claim whose verdict changes."""
+def main() -> int:
+    """Each notebook in a process of its own; a line for each claim whose verdict changes.
+
+    Returns 1 where a stored claim was not judged, because a cell before it failed.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("by", type=int, help="what is added to every seed, such as 1000")
     parser.add_argument("notebooks", nargs="*", type=Path, help="all chapters if left out")
@@ -75,10 +78,10 @@ def main() -> None:
         parser.error(f"by: expected 1 or more, got {options.by}")
     if options.here:
         print(json.dumps(verdicts(paths[0], options.by)))
-        return
+        return 0
     from aelib.claims import ledger
 
-    changed = 0
+    changed, missing = 0, []
     for path in paths or sorted((ROOT / "chapters").glob("*.ipynb")):
         print(f"{path.name}, seeds moved by {options.by} …", flush=True)
         run = subprocess.run(
@@ -86,14 +89,22 @@ def main() -> None:
             env={**os.environ, **QUIET}, stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip
         found = json.loads(run.stdout.splitlines()[-1])
-        stored = {record["id"]: record["verdict"] for record in ledger(path.parent)}
+        stored = {
+            record["id"]: record["verdict"]
+            for record in ledger(path.parent)
+            if record["notebook"] == path.stem
+        }
         for claim, verdict in found.items():
             if verdict != stored.get(claim):
                 changed += 1
                 print(f"  claim {claim}: {stored.get(claim)} → {verdict}", flush=True)
         print(f"  {len(found)} claims judged", flush=True)
+        missing += [claim for claim in stored if claim not in found]
     print(f"{changed} verdicts changed")
+    if missing:
+        print(f"not judged, for a cell failed: {', '.join(missing)}", file=sys.stderr)
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -109,7 +109,7 @@ def diffuse_without_diffusion(
 ) -> Tensor:
     """From pure noise, copy and noise again, a little less each time: x ← O(x) + σᵢ₊₁ e.
 
-    The loop of a diffusion sampler without its model: the net may have learnt nothing but to copy.
+    The loop of a diffusion sampler without its model: the net may have learned nothing but to copy.
     It starts at centre + σ₀ e and ends with a copy to which no noise is added, so it calls the net
     once for each sigma.
 
