@@ -183,7 +183,7 @@ def out_of_memory(error: BaseException) -> bool:
 def typed(value: float, number: str) -> str:
     """A number for people, in the given format: with a true minus sign, and none before 0."""
     text = format(value, number)
-    if not re.search("[1-9]", text):
+    if not re.search("[1-9]|inf", text):
         text = text.lstrip("-")
     return text.replace("-", "\N{MINUS SIGN}")
 

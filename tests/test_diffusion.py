@@ -158,7 +158,7 @@ def test_sizes_it_cannot_take_are_refused(options, error, message):
 @pytest.mark.parametrize(
     ("inputs", "error", "message"),
     [
-        ((IMAGES,), ValueError, "times: expected one time for each image"),
+        ((IMAGES,), TypeError, "times: expected one time for each image"),
         ((IMAGES, 3), TypeError, "times: expected whole numbers in a tensor, got 3"),
         ((IMAGES, TIMES.float()), TypeError, r"torch.float32; try .long\(\)"),
         ((IMAGES, TIMES[:2]), ValueError, r"shape \(3,\), got \(2,\)"),
@@ -239,3 +239,5 @@ def test_bad_objectives_are_refused():
     for steps in (10, 40):  # fewer would fail late, more would train on the wrong noise
         with pytest.raises(ValueError, match=f"knows {steps} times and the schedule has 20"):
             training.fit([build(steps=steps), build(steps=steps)], IMAGES, objective=objective)
+    with pytest.raises(ValueError, match=r"^net: it knows 10 times"):  # through a wrapper too
+        training.fit(torch.nn.DataParallel(build(steps=10)), IMAGES, objective=objective)

@@ -34,7 +34,9 @@ def test_two_gaussians_with_common_axes_in_closed_form(shift, ones, others):
     first = whitened(50, 3) * torch.tensor(ones, dtype=torch.float64)
     second = whitened(40, 3, seed=1) * torch.tensor(others, dtype=torch.float64) + shift
     expected = sum(shift**2 + (one - other) ** 2 for one, other in zip(ones, others, strict=True))
-    assert measures.frechet_distance(first, second) == pytest.approx(expected, abs=1e-8, rel=1e-8)
+    assert measures.frechet_distance(first, second) == pytest.approx(
+        expected, abs=1e-8, rel=1e-8
+    )
 
 
 @settings(max_examples=20, deadline=None)
@@ -61,6 +63,11 @@ def test_equal_sets_are_at_distance_zero_also_with_a_dead_feature():
     features[:, 2] = 0.5
     assert measures.frechet_distance(features, features.flip(0)) == pytest.approx(0, abs=1e-9)
     assert measures.frechet_distance(features.float(), features.float()) >= 0
+
+
+def test_one_feature_is_enough():
+    first, second = torch.tensor([[0.0], [2], [4]]), torch.tensor([[3.0], [4], [5]])
+    assert measures.frechet_distance(first, second) == pytest.approx((4 - 2) ** 2 + (2 - 1) ** 2)
 
 
 def test_the_floor_falls_with_size_and_bounds_nothing_from_another_source():

@@ -54,6 +54,12 @@ def test_one_penalty_is_ridge_in_closed_form():
     assert found.r2 == pytest.approx(expected, rel=1e-9)
 
 
+def test_penalties_may_be_a_tuple_of_one():
+    seen, targets = torch.rand(10, 2), torch.rand(10)
+    one, two = (linear_probe(seen, targets, seen, targets, penalties=p) for p in ((1,), [1.0]))
+    assert one == two
+
+
 def test_scale_and_dead_features_do_not_matter():
     features, target = drawn(300, 5), drawn(300, seed=1) + drawn(300, 5)[:, 0]
     one = linear_probe(features[:200], target[:200], features[200:], target[200:])
@@ -84,6 +90,8 @@ def test_the_shuffled_control_is_seeded():
         ({"seen": torch.full((10, 2), torch.nan)}, "seen: must be finite"),
         ({"seen": torch.tensor(1.0)}, "seen: expected one row an example"),
         ({"seed": -1}, "seed"),
+        ({"penalties": ()}, "penalties: expected finite numbers above 0"),
+        ({"penalties": (1.0, -1.0)}, "penalties: expected finite numbers above 0"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(change, message):
@@ -91,6 +99,6 @@ def test_tables_that_do_not_fit_are_refused(change, message):
         "seen": torch.rand(10, 2), "targets": torch.rand(10), "unseen": torch.rand(4, 2),
         "truths": torch.rand(4), **change,
     }  # fmt: skip
-    options = {"seed": given.pop("seed", 0)}
+    options = {name: given.pop(name) for name in ("seed", "penalties") if name in given}
     with pytest.raises(ValueError, match=message):
         linear_probe(*given.values(), **options)

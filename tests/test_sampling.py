@@ -325,6 +325,27 @@ def test_walks_that_cannot_work_are_refused(arguments, options, error, message):
 
 
 @pytest.mark.parametrize("sampler", [sampling.ddpm, sampling.ddim])
+@pytest.mark.parametrize("clip", [True, False])
+def test_an_infinite_answer_on_the_way_is_not_hidden_by_clipping(sampler, clip):
+    def overflows(states, times):
+        return torch.where(times[:, None, None, None] > 2, torch.inf, states)
+
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        sampler(overflows, SMALL, SHAPE, 2, steps=6, clip=clip)
+
+
+def test_a_function_with_steps_of_its_own_and_a_net_without_a_clock_are_no_mismatch():
+    def net(states, times):
+        return torch.zeros_like(states)
+
+    net.steps = 5
+    assert sampling.ddim(net, SMALL, SHAPE, 2, steps=2).shape == (2, *SHAPE)
+    clockless = models.DiffusionUNet(SHAPE, width=8, time=False)
+    with pytest.raises(ValueError, match="built with time=False"):
+        sampling.ddim(clockless, SMALL, SHAPE, 2, steps=2)
+
+
+@pytest.mark.parametrize("sampler", [sampling.ddpm, sampling.ddim])
 def test_nothing_is_begun_for_a_callback_that_is_none(sampler):
     asked = []
     with pytest.raises(TypeError, match=r"callback: expected a callable .*, got 3"):

@@ -62,6 +62,11 @@ def dropping(seeds=2):
     return ae.models.replicate(Dropping, seeds=seeds)
 
 
+def unets(seeds=2):
+    """Nets whose weights lie in memory with their channels last."""
+    return ae.models.replicate(lambda: ae.models.UNet(SHAPE, 8, downs=1, norm="group"), seeds)
+
+
 def in_a_step():
     """[1] in a step of the training, [] in the trial before it."""
     return [1] * torch.is_grad_enabled()
@@ -536,7 +541,7 @@ def test_training_in_another_thread_leaves_ctrl_c_alone():
 WATCH = {"bias": lambda net: next(net.parameters()).sum()}
 WAYS = [
     pytest.param(build_, together, optimiser, id=f"{name}, together={together}, {label}")
-    for name, build_ in (("dropout", dropping), ("mlp", lambda: nets(2)))
+    for name, build_ in (("dropout", dropping), ("mlp", lambda: nets(2)), ("channels last", unets))
     for together in (False, True)
     for label, optimiser in (
         ("adam", "adam"),

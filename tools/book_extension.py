@@ -85,13 +85,10 @@ def order(record: Record) -> tuple[int, ...]:
 
 
 def number(value: Any) -> str:
-    """A number with three significant digits; a dash where there is none."""
-    if value is None:
-        return "–"
-    text = f"{float(value):.3g}"
-    if "e" in text and 1e-4 <= abs(float(value)) < 1e6:
-        text = f"{float(value):,.0f}"
-    return text.replace("-", "−").replace("e−0", "e−").replace("e+0", "e")
+    """A number as on a claim's card; a dash where there is none."""
+    from aelib.claims.claim import told
+
+    return "–" if value is None else told(float(value))
 
 
 def spread(reading: Record) -> str:

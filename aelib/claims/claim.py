@@ -41,6 +41,14 @@ class Bound:
         return f"above {low}" if math.isinf(self.high) else f"between {low} and {high}"
 
 
+def told(number: float) -> str:
+    """A measured number as a page prints it: three digits, or all of those before the point."""
+    text = runtime.typed(number, ".3g")
+    if "e" in text and 1 <= abs(number) < 1e6:
+        text = runtime.typed(number, ",.0f")
+    return text.replace("e−0", "e−").replace("e+0", "e")
+
+
 def below(limit: float) -> Bound:
     """The whole interval lies below `limit`."""
     return Bound(high=limit)
@@ -283,13 +291,13 @@ class Card:
 
         def cells(reading: Reading) -> str:
             value, low, high = (
-                f"<data>{runtime.typed(number, '.3g')}</data>"
+                f"<data>{told(number)}</data>"
                 for number in (reading.value, reading.low, reading.high)
             )
             return value + (f" <small>[{low}, {high}]</small>" if len(reading.values) > 1 else "")
 
         main = next(iter(self.readings.values()))
-        seeds = f"this run, {len(main.values)} seeds" if claim.kind == "measured" else "closed form"
+        seeds = "this run" if claim.kind == "closed form" else f"this run, {len(main.values)} seeds"
         long_head = long_row = ""
         if self.long:
             count = len(next(iter(self.long.values())).values)

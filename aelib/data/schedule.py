@@ -13,7 +13,7 @@ from functools import cached_property
 from numbers import Integral, Real
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aelib.data.images import check_whole
 from aelib.runtime import on_cpu
@@ -72,18 +72,21 @@ class Schedule:
         return len(self.alphas_bar)
 
     def check_net(self, net: object) -> None:
-        """Refuse a net that knows (its `steps`) another number of times than the schedule has.
+        """Refuse a module that knows another number of times, its `steps`, than the schedule has.
+
+        A module without `steps`, not even in the module it wraps, passes; so does a function.
 
         Raises:
-            ValueError: a time would then mean another noise to the net. A net without `steps`
-                passes.
+            ValueError: a time would then mean another noise to the net.
         """
-        known = getattr(net, "steps", None)
-        if isinstance(known, Integral) and known != self.steps:
+        while isinstance(getattr(net, "module", None), nn.Module) and not hasattr(net, "steps"):
+            net = net.module
+        known = getattr(net, "steps", None) if isinstance(net, nn.Module) else None
+        if isinstance(known, Integral) and not isinstance(known, bool) and known != self.steps:
             raise ValueError(
-                f"net: it knows {known} times and the schedule has {self.steps}, so that a time "
-                "means another noise; give the schedule it was built for, or build it with "
-                f"steps={self.steps}"
+                f"net: it knows {known} times and the schedule has {self.steps} (their steps), so "
+                "that a time means another noise; give the schedule it was built for, or build it "
+                f"with steps={self.steps}"
             )
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -102,6 +102,10 @@ def invert(
         runtime.check_whole("batch", batch, least=1)
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; {runtime.nearest(precision, PRECISIONS)}")
+    if callback is not None and not callable(callback):
+        raise TypeError(
+            f"callback: expected a callable callback(layer, iteration, images), got {callback!r}"
+        )
     records = _records(record, steps)
     check_model(model, images)
     _check_room(count, images, len(names), len(records), start)
@@ -403,6 +407,8 @@ def _records(record: int | Sequence[int], steps: int) -> tuple[int, ...]:
     if isinstance(record, Integral):
         count = runtime.check_whole("record", record, least=1)
         asked = [round(steps * part / count) for part in range(count + 1)]
+    elif not isinstance(record, Iterable):
+        raise TypeError(f"record: expected how many, or the iterations as a list, got {record!r}")
     else:
         asked = [runtime.check_whole("record", one, least=0) for one in record]
         if any(one > steps for one in asked):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -78,7 +79,7 @@ def as_number(value: float, name: str, or_zero: bool = False) -> float:
 
 def check_count(value: int, name: str, low: int, high: float = math.inf, limit: str = "") -> None:
     """Refuse anything but a whole number from low to high; `limit` says what high is."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
         upper = f" to {high} ({limit})" if limit else " or more"
         raise ValueError(f"{name} must be a whole number, {low}{upper}, got {value!r}")
 

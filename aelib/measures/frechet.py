@@ -78,7 +78,7 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
             "measure both sets by the same features"
         )
     gap = (first.mean(0) - second.mean(0)).square().sum()
-    one, other = first.T.cov(), second.T.cov()
+    one, other = (torch.atleast_2d(rows.T.cov()) for rows in (first, second))
     root = _root(one)
     middle = _root(root @ other @ root)
     distance = gap + one.trace() + other.trace() - 2 * middle.trace()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +51,7 @@ def linear_probe(
 
     Raises:
         ValueError: for tensors that do not fit together, are not finite, or targets that are all
-            the same.
+            the same; for penalties that are none, or not above 0.
 
     A probe says what *can be read* once someone teaches the reading, not what the net knows. The
     raw pixels, probed in the same way, are the other control; a statistic of them the third.
@@ -77,6 +79,11 @@ def linear_probe(
         if len(table) < 3 or np.ptp(table, axis=0).max() == 0:
             raise ValueError(f"{name}: expected three or more that differ; nothing to read here")
     check_whole("seed", seed, least=0)
+    penalties = list(penalties)
+    if not penalties or not all(isinstance(one, Real) and 0 < one < math.inf for one in penalties):
+        raise ValueError(
+            f"penalties: expected finite numbers above 0 to choose from, got {penalties}"
+        )
     order = np.random.default_rng(seed).permutation(len(wanted))
     # One fit for both: a penalty of its own for each target, and the costly step is shared.
     both = _read(taught, np.hstack([wanted, wanted[order]]), asked, penalties)

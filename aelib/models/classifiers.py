@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from aelib.models.checks import check_shape
-from aelib.models.weights import FASTER
 
 
 class SmallResNet(nn.Module):
@@ -50,7 +49,6 @@ class SmallResNet(nn.Module):
         self.stage4 = _stage(16 * width, 32 * width, depth)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Linear(32 * width, classes)
-        self.to(memory_format=FASTER)
 
     def forward(self, images: Tensor) -> Tensor:
         """One number a class, before a softmax: (batch, classes)."""

@@ -57,7 +57,8 @@ class DiffusionUNet(nn.Module):
         super().__init__()
         self.shape = check_shape(shape, width=width)
         check_whole("downs", downs, least=0)
-        self.steps = check_whole("steps", steps, least=1)
+        check_whole("steps", steps, least=1)
+        self.steps = steps if time else None
         if width % GROUPS:
             raise ValueError(
                 f"width: expected a multiple of {GROUPS}, got {width}; try {-(-width // 8) * 8}"
@@ -79,7 +80,9 @@ class DiffusionUNet(nn.Module):
                 raise ValueError(
                     f"attention: levels run from 0 to {downs} (downs), got {list(attention)}"
                 )
-        self.skips, self.width = bool(skips), width
+        if not isinstance(skips, bool):
+            raise TypeError(f"skips: expected True or False, got {skips!r}")
+        self.skips, self.width = skips, width
         channels = [width * min(2**level, WIDEST) for level in range(downs + 1)]
         told = 4 * width if time else 0
         self.time = (
@@ -138,7 +141,7 @@ class DiffusionUNet(nn.Module):
                 raise ValueError("times: this net was built with time=False; call net(images)")
             return None
         if times is None:
-            raise ValueError("times: expected one time for each image, net(images, times)")
+            raise TypeError("times: expected one time for each image, net(images, times)")
         if not isinstance(times, Tensor) or times.dtype not in (torch.int64, torch.int32):
             came = times.dtype if isinstance(times, Tensor) else repr(times)
             raise TypeError(f"times: expected whole numbers in a tensor, got {came}; try .long()")

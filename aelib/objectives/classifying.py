@@ -26,15 +26,23 @@ def classify(
         The loss of each image, shape (...). log(classes) is a net that knows nothing.
 
     Raises:
-        ObjectiveError: without labels; for labels out of range; if the net returns anything but
-            one score a class.
+        ObjectiveError: without labels; for labels of another shape or out of range; if the net
+            returns anything but one score a class.
 
     Source: chapter 4.
     """
     if labels is None:
         raise ObjectiveError("labels: classify needs a label for each image; fit(..., labels=...)")
-    scores = net(images)  # (..., classes)
     leading = tuple(images.shape[:-3])
+    plain = isinstance(labels, Tensor) and not (labels.is_floating_point() or labels.is_complex())
+    if not plain or tuple(labels.shape) != leading:
+        came = (
+            f"{labels.dtype} of shape {tuple(labels.shape)}"
+            if isinstance(labels, Tensor)
+            else (type(labels).__name__)
+        )
+        raise ObjectiveError(f"labels: expected whole numbers of shape {leading}, got {came}")
+    scores = net(images)  # (..., classes)
     if not isinstance(scores, Tensor) or tuple(scores.shape[:-1]) != leading:
         came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ObjectiveError(

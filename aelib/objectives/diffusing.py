@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aelib.data import Schedule
-from aelib.objectives.checks import check_same_shape
+from aelib.objectives.checks import ObjectiveError, check_same_shape
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,12 @@ class Diffusion:
             The loss of each image, shape (...); 1 is a net that answers 0 and knows nothing.
 
         Raises:
-            ValueError: for a net built for another number of times than the schedule has.
+            ObjectiveError: for a net built for another number of times than the schedule has.
         """
-        self.schedule.check_net(net)
+        try:
+            self.schedule.check_net(net)
+        except ValueError as error:
+            raise ObjectiveError(str(error)) from None
         times = torch.randint(self.schedule.steps, images.shape[:-3], device=images.device)
         noise = torch.randn_like(images)
         answer = net(self.schedule.noisy(images, times, noise), times)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -167,6 +167,7 @@ def _walk(
         return torch.randn(n, *shape, generator=source).to(place, dtype)
 
     state = draw() if start is None else state.to(place, dtype)
+    whole = torch.ones((), dtype=torch.bool, device=state.device)
     bar = runtime.progress(len(times), label, progress)
     with evaluating(net), bar:
         for number, time in enumerate(times):
@@ -174,6 +175,7 @@ def _walk(
             later = number + 1 < len(times)
             then = schedule.alphas_bar[times[number + 1]] if later else 1.0
             answer = noise = torch.cat([_ask(net, part, time) for part in state.split(chunk)])
+            whole &= answer.isfinite().all()  # clipping would hide an infinite answer
             guess = (state - math.sqrt(1 - now) * noise) / math.sqrt(now)
             if clip:
                 guess = guess.clamp(-1, 1)
@@ -182,8 +184,7 @@ def _walk(
             bar.update()
             if callback is not None:
                 callback(Moment(number, time, to_images(state), to_images(guess)))
-        whole = answer.isfinite().all() & state.isfinite().all()  # asked once: it waits for a GPU
-    if not whole:
+    if not (whole & state.isfinite().all()):  # asked once: a GPU would be waited for
         raise ValueError("net: it led to NaN or infinity; it has probably diverged in training")
     return to_images(state)
 
@@ -214,7 +215,11 @@ def _begin(net, schedule, shape, n, start, callback) -> Tensor | None:
         raise TypeError(f"schedule: expected a Schedule, got {type(schedule).__name__}")
     schedule.check_net(net)
     runtime.check_whole("n", n, least=1)
-    if len(shape) != 3 or any(runtime.check_whole("shape", size) < 1 for size in shape):
+    if (
+        not isinstance(shape, Sequence)
+        or len(shape) != 3
+        or any(runtime.check_whole("shape", size) < 1 for size in shape)
+    ):
         raise ValueError(f"shape: expected (channels, height, width), got {shape!r}")
     if tuple(getattr(net, "shape", shape)) != tuple(shape):
         raise ValueError(f"shape: this net was built for {tuple(net.shape)}, got {tuple(shape)}")

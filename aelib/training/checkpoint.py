@@ -102,6 +102,7 @@ def load(file: Path, run: Run, seen: Seen, about: Mapping, steps: int) -> None:
     for number, (_, optimiser) in enumerate(run.parts):
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": optimisers[number], "param_groups": groups})
+        _lay_out(optimiser)
         run.totals[number].copy_(tensors[f"total.{number}"])
     if run.accelerator.scaler is not None:
         run.accelerator.scaler.load_state_dict(meta["scaler"])
@@ -191,6 +192,18 @@ def _state(run: Run, seen: Seen) -> dict[str, Tensor]:
         tensors[f"seen.{name}"] = torch.tensor(rows, dtype=torch.float64)
     tensors["seen.steps"] = torch.tensor(seen.steps)
     return tensors
+
+
+def _lay_out(optimiser: torch.optim.Optimizer) -> None:
+    """Give each moment the memory layout of its parameter.
+
+    A file holds plain tensors; a fused step walks both in the order of memory, and beside a
+    parameter with its channels last it would take each weight for another one.
+    """
+    for parameter, state in optimiser.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _optimiser_states(tensors: Mapping, plain: Mapping, count: int) -> list[dict[int, dict]]:
