@@ -34,9 +34,7 @@ def test_two_gaussians_with_common_axes_in_closed_form(shift, ones, others):
     first = whitened(50, 3) * torch.tensor(ones, dtype=torch.float64)
     second = whitened(40, 3, seed=1) * torch.tensor(others, dtype=torch.float64) + shift
     expected = sum(shift**2 + (one - other) ** 2 for one, other in zip(ones, others, strict=True))
-    assert measures.frechet_distance(first, second) == pytest.approx(
-        expected, abs=1e-8, rel=1e-8
-    )
+    assert measures.frechet_distance(first, second) == pytest.approx(expected, abs=1e-8, rel=1e-8)
 
 
 @settings(max_examples=20, deadline=None)

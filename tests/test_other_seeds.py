@@ -1,6 +1,5 @@
 """The tool that runs chapters again with other seeds."""
 
-import json
 import os
 import subprocess
 import sys
@@ -46,9 +45,7 @@ def test_a_verdict_that_hangs_on_its_seeds_is_found(tmp_path):
     done = run(1, path)  # seeds 1, 2, 3 draw .76, .61 and .004; seeds 0, 1, 2 draw .50, .76, .61
     assert done.returncode == 0, done.stderr
     assert "claim 1.1: None → refuted" in done.stdout
-    assert "failed" not in done.stderr
-    stored = json.loads(run(1000, path, "--here").stdout.splitlines()[-1])
-    assert set(stored) == {"1.1"}
+    assert not done.stderr
 
 
 def test_a_claim_behind_a_failed_cell_is_named(tmp_path):
@@ -60,7 +57,28 @@ def test_a_claim_behind_a_failed_cell_is_named(tmp_path):
     done = run(1, path)
     assert done.returncode == 1
     assert "failed: 1 / 0" in done.stderr
-    assert "not judged, for a cell failed: 1.1" in done.stderr
+    assert "not judged: 1.1" in done.stderr
+
+
+def test_a_process_that_ends_early_is_told_and_the_next_notebook_runs(tmp_path):
+    paths = []
+    for name, source in (("01_gone", "import os; os._exit(3)"), ("02_syntax", "1 +")):
+        paths.append(tmp_path / f"{name}.ipynb")
+        cells = [nbformat.v4.new_code_cell(source)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), paths[-1])
+    done = run(1, *paths)
+    assert done.returncode == 1
+    assert "failed: it ended with status 3" in done.stderr
+    assert "failed: 1 + … " in done.stderr
+    assert "invalid syntax" in done.stderr
+
+
+def test_what_is_no_notebook_is_named_before_anything_runs(tmp_path):
+    (tmp_path / "01_bad.ipynb").write_text("{}")
+    done = run(1, tmp_path / "01_bad.ipynb")
+    assert done.returncode == 2
+    assert "01_bad.ipynb is not a notebook" in done.stderr
+    assert "seeds moved" not in done.stdout
 
 
 def test_a_notebook_that_is_not_there_is_named(tmp_path):

@@ -300,7 +300,7 @@ class RunTimes(FromNotebooks):
             for book in books
         ]
         total = sum(book.run.get("seconds", 0) for book in books)
-        rows.append([plain("All of them"), plain(f"{total} s"), plain("one after the other")])
+        rows.append([plain("All of them"), plain(f"{total} s"), plain("added up")])
         return [
             table(
                 "The last run of each chapter", ["Chapter", "Time", "Machine"], rows, [50, 15, 35],

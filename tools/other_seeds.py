@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,8 +28,11 @@ def move_seeds(by: int) -> None:
 
     begin, block = runtime.generator, runtime.seeded
     moved = (
-        (begin, lambda seed, *place: begin(seed + by, *place)),
-        (block, lambda seed, *place: block(None if seed is None else seed + by, *place)),
+        (begin, lambda seed, *rest, **named: begin(seed + by, *rest, **named)),
+        (
+            block,
+            lambda seed, *rest, **named: block(None if seed is None else seed + by, *rest, **named),
+        ),
     )
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "aelib":
@@ -38,8 +42,11 @@ def move_seeds(by: int) -> None:
                         setattr(module, key, new)
 
 
-def verdicts(path: Path, by: int) -> dict[str, str]:
-    """The verdict of each claim that the notebook judges, all cells run in this process."""
+def verdicts(path: Path, by: int) -> dict[str, list | dict]:
+    """The verdict of each claim that the notebook judges, and the cells that failed.
+
+    All cells run in this process.
+    """
     import nbformat
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -47,7 +54,7 @@ def verdicts(path: Path, by: int) -> dict[str, str]:
     from aelib.claims import Card
 
     os.chdir(path.parent)
-    shell, found = InteractiveShell.instance(), {}
+    shell, found, failed = InteractiveShell.instance(), {}, []
     for cell in nbformat.read(path, 4).cells:
         if cell.cell_type != "code":
             continue
@@ -57,53 +64,65 @@ def verdicts(path: Path, by: int) -> dict[str, str]:
             found[done.result.claim.id] = done.result.verdict
         if not done.success:
             first = cell.source.strip().splitlines()[0]
-            print(f"  failed: {first} … {done.error_in_exec!r}"[:200], file=sys.stderr)
-    return found
+            failed.append(f"{first} … {done.error_before_exec or done.error_in_exec!r}"[:200])
+    return {"verdicts": found, "failed": failed}
+
+
+def run(path: Path, by: int) -> dict[str, list | dict]:
+    """What `verdicts` finds in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        command = [sys.executable, __file__, str(by), str(path), "--here", str(answer)]
+        done = subprocess.run(command, env={**os.environ, **QUIET}, stdout=subprocess.DEVNULL)
+        if answer.is_file():
+            return json.loads(answer.read_text())
+    return {"verdicts": {}, "failed": [f"it ended with status {done.returncode}"]}
 
 
 def main() -> int:
-    """Each notebook in a process of its own; a line for each claim whose verdict changes.
-
-    Returns 1 where a stored claim was not judged, because a cell before it failed.
-    """
+    """A line for each claim whose verdict changes; 1 where a cell or a notebook failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("by", type=int, help="what is added to every seed, such as 1000")
     parser.add_argument("notebooks", nargs="*", type=Path, help="all chapters if left out")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # one, as JSON
+    parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)  # one, its answer to a file
     options = parser.parse_args()
     paths = [path.resolve() for path in options.notebooks]
     if missing := [str(path) for path in paths if not path.is_file()]:
-        parser.error(f"no such notebook: {', '.join(missing)}")
+        parser.error(f"expected notebooks; there is no such file: {', '.join(missing)}")
     if options.by < 1:
         parser.error(f"by: expected 1 or more, got {options.by}")
     if options.here:
-        print(json.dumps(verdicts(paths[0], options.by)))
+        options.here.write_text(json.dumps(verdicts(paths[0], options.by)))
         return 0
     from aelib.claims import ledger
 
-    changed, missing = 0, []
-    for path in paths or sorted((ROOT / "chapters").glob("*.ipynb")):
-        print(f"{path.name}, seeds moved by {options.by} …", flush=True)
-        run = subprocess.run(
-            [sys.executable, __file__, str(options.by), str(path), "--here"],
-            env={**os.environ, **QUIET}, stdout=subprocess.PIPE, text=True, check=True,
-        )  # fmt: skip
-        found = json.loads(run.stdout.splitlines()[-1])
+    paths = paths or sorted((ROOT / "chapters").glob("*.ipynb"))
+    try:  # before the first run, for what cannot be read would only be known after hours
         stored = {
-            record["id"]: record["verdict"]
-            for record in ledger(path.parent)
-            if record["notebook"] == path.stem
+            (record["notebook"], record["id"]): record["verdict"]
+            for folder in {path.parent for path in paths}
+            for record in ledger(folder)
         }
-        for claim, verdict in found.items():
-            if verdict != stored.get(claim):
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    changed, failed = 0, 0
+    for path in paths:
+        print(f"{path.name}, seeds moved by {options.by} …", flush=True)
+        found = run(path, options.by)
+        for claim, verdict in found["verdicts"].items():
+            before = stored.get((path.stem, claim))
+            if verdict != before:
                 changed += 1
-                print(f"  claim {claim}: {stored.get(claim)} → {verdict}", flush=True)
-        print(f"  {len(found)} claims judged", flush=True)
-        missing += [claim for claim in stored if claim not in found]
+                print(f"  claim {claim}: {before} → {verdict}", flush=True)
+        print(f"  {len(found['verdicts'])} claims judged", flush=True)
+        lost = [id for book, id in stored if book == path.stem and id not in found["verdicts"]]
+        if lost:
+            print(f"  not judged: {', '.join(lost)}", file=sys.stderr)
+        for failure in found["failed"]:
+            print(f"  failed: {failure}", file=sys.stderr)
+        failed += bool(lost or found["failed"])
     print(f"{changed} verdicts changed")
-    if missing:
-        print(f"not judged, for a cell failed: {', '.join(missing)}", file=sys.stderr)
-    return 1 if missing else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
