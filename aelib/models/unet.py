@@ -40,8 +40,8 @@ class UNet(nn.Module):
         hidden: units of a fully connected layer in the middle, or None for convolutions only.
         activation, start, gain: as in `MLPAutoencoder`.
 
-    The weights lie in memory with their channels last. For a writer that asks for plain ones:
-    net.to(memory_format=torch.contiguous_format).
+    The weights lie in memory with their channels last. Where a writer asks for plain ones, move the
+    net to torch.contiguous_format first.
 
     Warns:
         OneImageBatch: when a batch of one is normalised by batch statistics, in training mode.
