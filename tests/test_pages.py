@@ -305,7 +305,7 @@ def address() -> str:
 
 def texts(root: Path) -> list[Path]:
     """The book's own text files."""
-    skip = {".venv", ".git", "_build", "build", "mathjax", "axe", "__pycache__"}
+    skip = {".venv", ".git", ".hypothesis", "_build", "build", "mathjax", "axe", "__pycache__"}
     endings = {".md", ".yml", ".toml", ".cff", ".bib", ".txt", ".py", ".ipynb", ".lock", ""}
     return [
         path
