@@ -53,6 +53,17 @@ def test_the_rule_is_told_in_the_words_of_its_bounds():
     assert plain.rule == "supported if kappa between −1 and 2.5; otherwise refuted"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.01234, "0.0123"), (1298.3, "1,298"), (-2.5e-5, "−2.5e−5"), (2e7, "2e7"), (-3.0, "−3")],
+)
+def test_a_card_prints_three_digits_and_no_exponent_that_can_be_spared(value, text):
+    assert (
+        f"<data>{text}</data>"
+        in claim().judge({"kappa": [value] * 3, "identity": [1.0] * 3})._html()
+    )
+
+
 numbers = st.floats(-1e9, 1e9, allow_nan=False)
 
 

@@ -147,6 +147,7 @@ def test_seeds_as_one_graph_are_the_seeds():
         ({"steps": 0}, ValueError, "steps"),
         ({"gain": -1.0}, ValueError, "gain"),
         ({"gain": math.nan}, ValueError, "gain"),
+        ({"skips": "no"}, TypeError, "skips: expected True or False, got 'no'"),
         ({"gain": "1"}, ValueError, "gain: expected a finite number, 0 or more, got '1'"),
     ],
 )

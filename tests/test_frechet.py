@@ -63,6 +63,12 @@ def test_equal_sets_are_at_distance_zero_also_with_a_dead_feature():
     assert measures.frechet_distance(features.float(), features.float()) >= 0
 
 
+def test_the_floors_size_may_come_from_numpy():
+    features = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
+    one, other = (measures.frechet_floor(features, size) for size in (10, np.int64(10)))
+    assert torch.equal(one, other)
+
+
 def test_one_feature_is_enough():
     first, second = torch.tensor([[0.0], [2], [4]]), torch.tensor([[3.0], [4], [5]])
     assert measures.frechet_distance(first, second) == pytest.approx((4 - 2) ** 2 + (2 - 1) ** 2)

@@ -88,6 +88,8 @@ def test_images_it_cannot_take(images, error, match):
     ({"until": float("nan")}, ValueError, "until: expected a number above 0"),
     ({"batch": 0}, ValueError, "batch: expected 1 or more"),
     ({"record": 0}, ValueError, "record: expected 1 or more"),
+    ({"record": 1.5}, TypeError, "record: expected how many, or the iterations .* got 1.5"),
+    ({"callback": 3}, TypeError, r"callback: expected a callable callback\(.* got 3"),
     ({"record": [51]}, ValueError, "record: expected iterations up to 50, got 51"),
     ({"start": IMAGES[:1]}, ValueError, r"start: expected images of shape \(2, 3, 8, 8\) or"),
     ({"start": 0.5}, ValueError, "start: .* got float"),
@@ -194,6 +196,11 @@ def test_more_inputs_go_in_by_forward():
     net = nn.Bilinear(8, 8, 2)
     found = invert(net, IMAGES, steps=3, forward=lambda model, x: model(x, x))["output"]
     assert (found.m_g < found.trace["m_g"][..., 0]).all()
+
+
+def test_a_net_that_wants_the_time_is_told_of_forward():
+    refused(ValueError, r"could not be called with images alone .*times.*forward=",
+            net=ae.models.DiffusionUNet((3, 8, 8), 8), layer="middle")  # fmt: skip
 
 
 def test_layers_lists_what_runs_in_its_order():

@@ -327,3 +327,17 @@ def test_every_public_name_says_what_it_is():
                 if not text and (callable(part) or isinstance(part, property)):
                     lacking.append(f"{room}.{what}")
     assert not lacking
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "text"),
+    [
+        (-0.004, ".2f", "0.00"),
+        (-0.006, ".2f", "−0.01"),
+        (-1e-7, ".3g", "−1e−07"),
+        (float("-inf"), "", "−inf"),
+        (3, "d", "3"),
+    ],
+)
+def test_numbers_for_people_have_a_true_minus_and_none_before_zero(value, number, text):
+    assert runtime.typed(value, number) == text
