@@ -2,8 +2,8 @@
 
 Data flows one way, and no import runs back:
 
-    runtime → provenance → data → models → objectives → training → sampling → measures → figures
-    → inversion → claims
+    checks · random · runtime → data → models → objectives → training → sampling → measures
+    → figures → inversion → claims
 
 A first run, with no network:
 
@@ -17,6 +17,7 @@ A first run, with no network:
 """
 
 from aelib import (
+    checks,
     claims,
     data,
     figures,
@@ -24,7 +25,7 @@ from aelib import (
     measures,
     models,
     objectives,
-    provenance,
+    random,
     runtime,
     sampling,
     training,
@@ -36,6 +37,7 @@ from aelib.training import fit
 __version__ = "0.1.0"
 __all__ = [
     "Claim",
+    "checks",
     "claims",
     "data",
     "figures",
@@ -46,7 +48,7 @@ __all__ = [
     "measures",
     "models",
     "objectives",
-    "provenance",
+    "random",
     "runtime",
     "sampling",
     "training",

@@ -20,7 +20,7 @@ import torchvision
 from torch import Tensor, nn
 
 import aelib as ae
-from aelib import runtime
+from aelib import random, runtime
 
 # model, pixels a side, layers; early, middle and late.
 PROBLEMS = (
@@ -46,7 +46,7 @@ class Clock(nn.Module):
         self.features, self.image, self.start, self.first = net, image, start, start
         self.mark, self.then = math.inf, None  # after so many seconds, what is noted as `then`
         with torch.no_grad():
-            noise = torch.randn(image.shape, generator=runtime.generator(7)) / 18
+            noise = torch.randn(image.shape, generator=random.generator(7)) / 18
             self.target = net(image)
             self.m_r = float((self.target - net(image + noise)).norm())
         self.m_i_start = float((start - image).norm())
@@ -188,7 +188,7 @@ def compare(name: str, size: int, layer: str, image: Tensor, quick: bool) -> lis
     """All methods on one problem."""
     problem = f"{name}/{layer.rsplit('.', 1)[-1]}/{size}"
     start = ae.inversion.RECIPES["badger2022"].start  # the published loop's own
-    start = start(tuple(image.shape[1:]), runtime.generator(11))[None]
+    start = start(tuple(image.shape[1:]), random.generator(11))[None]
     net = cut(name, size, layer)
 
     def make() -> Clock:

@@ -14,7 +14,7 @@ from timing import settle, side_by_side
 from torch import nn
 
 import aelib as ae
-from aelib import runtime
+from aelib import random, runtime
 from aelib.inversion.layers import check_layers
 from aelib.inversion.reading import run
 
@@ -39,7 +39,7 @@ def depth(quick: bool) -> list[dict]:
             for name, net in nets.items()
             for steps in (STEPS, 3 * STEPS)
         }
-        times = side_by_side(ways, 1 if quick else 5, cpu=runtime.on_cpu(runtime.device()))
+        times = side_by_side(ways, 1 if quick else 5, cpu=runtime.is_cpu(runtime.device()))
         for name in nets:
             spent = median(times[name, 3 * STEPS]) - median(times[name, STEPS])
             rows.append(
@@ -57,7 +57,7 @@ def batch(quick: bool) -> list[dict]:
     ways = {
         size: lambda size=size: invert(net, photos[:size], "layer2", batch=size) for size in sizes
     }
-    times = side_by_side(ways, 1 if quick else 3, cpu=runtime.on_cpu(runtime.device()))
+    times = side_by_side(ways, 1 if quick else 3, cpu=runtime.is_cpu(runtime.device()))
     kept = check_layers(net, photos[:1], ["layer2"], run)["layer2"]
     return [
         {"problem": "resnet18/layer2/64", "method": "aelib", "batch": size,
@@ -70,7 +70,7 @@ def batch(quick: bool) -> list[dict]:
 def gpu(quick: bool) -> list[dict]:
     """Share of the binding ceiling: FLOPs over the matrix rate, or bytes over the copy rate."""
     place = runtime.device()
-    if runtime.on_cpu(place):
+    if runtime.is_cpu(place):
         print("no GPU here: iterations per second against the chip's rates were not measured")
         return []
     matrix, copy = rates(place)
@@ -81,7 +81,7 @@ def gpu(quick: bool) -> list[dict]:
         ("resnet50", 299, "layer4", 32),
     ):
         net = ae.models.classifier(name, size=size).to(place)
-        images = torch.rand(count, 3, size, size, generator=runtime.generator(0)).to(place)
+        images = torch.rand(count, 3, size, size, generator=random.generator(0)).to(place)
         flops = flops_of(net, images[:1], layer) * count
         spent = []
         for steps in (10, 10, 60):  # the first warms up; the two others give the slope

@@ -9,7 +9,7 @@ import torch
 from timing import ratio, side_by_side
 
 import aelib as ae
-from aelib import runtime
+from aelib import random, runtime
 
 # image side, width, steps: a step of the first takes half a millisecond, of the last ten.
 SIZES = ((8, 64, 1000), (8, 256, 300), (16, 512, 80))
@@ -35,7 +35,7 @@ def measure(quick: bool) -> list[dict]:
     rows = []
     for side, width, steps in SIZES:
         shape = (1, side, side)
-        images = torch.rand(1500, *shape, generator=runtime.generator(0))
+        images = torch.rand(1500, *shape, generator=random.generator(0))
         net = ae.models.MLPAutoencoder(shape, width=width)
         start = copy.deepcopy(net.state_dict())
 
@@ -50,7 +50,7 @@ def measure(quick: bool) -> list[dict]:
             ),
         }
         with runtime.threads(1):
-            cpu = runtime.on_cpu(runtime.device())
+            cpu = runtime.is_cpu(runtime.device())
             times = side_by_side(ways, rounds=3 if quick else 11, cpu=cpu)
         rows.append(
             {

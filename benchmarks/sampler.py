@@ -11,7 +11,7 @@ from timing import ratio, side_by_side
 from torch import nn
 
 import aelib as ae
-from aelib import runtime
+from aelib import random, runtime
 
 # image side, channels, width, downs, batch, steps of one timing
 SIZES = ((8, 1, 16, 1, 64, 60), (16, 3, 32, 2, 32, 15))
@@ -100,7 +100,7 @@ def measure(quick: bool) -> list[dict]:
     objective = ae.objectives.diffusion(schedule)
     for side, channels, width, downs, batch, steps in SIZES:
         shape = (channels, side, side)
-        images = torch.rand(500, *shape, generator=runtime.generator(0))
+        images = torch.rand(500, *shape, generator=random.generator(0))
         net = ae.models.DiffusionUNet(shape, width, downs, steps=TIMES)
         plain = Bare(copy.deepcopy(net))
         settings = {"steps": steps, "batch": batch, "record": [steps]}
@@ -122,7 +122,7 @@ def measure(quick: bool) -> list[dict]:
             ),
         }
         with runtime.threads(1):
-            cpu = runtime.on_cpu(place)
+            cpu = runtime.is_cpu(place)
             rounds = 3 if quick else 11
             taught = side_by_side(training, rounds, cpu)
             net.to(place), plain.to(place).eval()

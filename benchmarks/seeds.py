@@ -14,7 +14,7 @@ import torch
 from timing import side_by_side
 
 import aelib as ae
-from aelib import runtime
+from aelib import random, runtime
 
 # image side, width; five hidden layers
 SIZES = ((8, 32), (8, 64), (8, 128), (8, 256), (16, 512))
@@ -26,7 +26,7 @@ WORK = 4e9  # parameters × batch × seeds × steps, about a quarter of a second
 def cell(side: int, width: int, batch: int, seeds: int, threads: int, rounds: int) -> dict:
     """One setting, all ways."""
     shape = (1, side, side)
-    images = torch.rand(1500, *shape, generator=runtime.generator(0))
+    images = torch.rand(1500, *shape, generator=random.generator(0))
     nets = ae.models.replicate(lambda: ae.models.MLPAutoencoder(shape, width=width), seeds)
     size = ae.models.count_parameters(nets[0]) * batch
     steps = max(3, min(200, round(WORK / size / seeds)))
@@ -44,7 +44,7 @@ def cell(side: int, width: int, batch: int, seeds: int, threads: int, rounds: in
         "in turn": lambda: [ae.fit(net, images, **settings) for net in fresh()],
     }
     with runtime.threads(threads):
-        cpu = threads == 1 and runtime.on_cpu(runtime.device())
+        cpu = threads == 1 and runtime.is_cpu(runtime.device())
         times = side_by_side(ways, rounds, cpu)
     return {
         "layers": f"{side * side}-{width}x5-{side * side}",

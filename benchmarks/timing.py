@@ -37,7 +37,7 @@ def side_by_side(
 
 def settle() -> None:
     """Wait for a GPU to finish what it was given."""
-    if not runtime.on_cpu(runtime.device()):
+    if not runtime.is_cpu(runtime.device()):
         torch.accelerator.synchronize()
 
 

@@ -10,7 +10,7 @@ from overhead import bare
 from timing import ratio, side_by_side
 
 import aelib as ae
-from aelib import runtime
+from aelib import random, runtime
 
 # image side, width, steps: chapter 3's own size, and photographs.
 SIZES = ((8, 16, 60), (16, 16, 30), (32, 32, 4))
@@ -20,9 +20,9 @@ BATCH = 64
 def measure(quick: bool) -> list[dict]:
     """One row a size. On a CPU, seconds are of the processor on one thread, but for the threads."""
     rows = []
-    cpu = runtime.on_cpu(runtime.device())
+    cpu = runtime.is_cpu(runtime.device())
     for side, width, steps in SIZES:
-        images = torch.rand(1500, 1, side, side, generator=runtime.generator(0))
+        images = torch.rand(1500, 1, side, side, generator=random.generator(0))
         net = ae.models.UNet((1, side, side), width, skips="concat")
         start = copy.deepcopy(net.state_dict())
         first = copy.deepcopy(net).to(memory_format=torch.contiguous_format)

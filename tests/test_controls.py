@@ -8,15 +8,15 @@ import scipy.ndimage
 import scipy.stats
 import torch
 
-from aelib import data, measures, runtime
+from aelib import data, measures, random
 
 SHAPE = (1, 6, 5)
 
 
 def smooth(count, seed):
     """Images whose directions differ in variance."""
-    noise = torch.randn(count, 30, generator=runtime.generator(seed), dtype=torch.float64)
-    turned = torch.linalg.qr(torch.randn(30, 30, generator=runtime.generator(9)).double()).Q
+    noise = torch.randn(count, 30, generator=random.generator(seed), dtype=torch.float64)
+    turned = torch.linalg.qr(torch.randn(30, 30, generator=random.generator(9)).double()).Q
     return (0.3 + noise * torch.logspace(0, -2, 30) @ turned).reshape(count, *SHAPE)
 
 
@@ -103,7 +103,7 @@ def test_the_mean_image_answers_all_alike():
 # --- Scores --------------------------------------------------------------------------------------
 
 MEANS = torch.tensor([[1.0, 0.0], [-0.5, 0.8], [0.0, -1.0]], dtype=torch.float64)
-POINTS = torch.randn(40, 2, generator=runtime.generator(2), dtype=torch.float64)
+POINTS = torch.randn(40, 2, generator=random.generator(2), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 5.0])])
@@ -123,8 +123,8 @@ def test_the_score_of_a_mixture_is_the_gradient_of_its_log_density(variance, wei
 
 def test_tweedie_gives_the_mean_of_the_clean_points():
     """The best denoiser, found by averaging, is x + σ² times the score."""
-    clean = MEANS[torch.randint(3, (400_000,), generator=runtime.generator(0))]
-    noisy = data.gaussian(0.5)(clean, runtime.generator(1))
+    clean = MEANS[torch.randint(3, (400_000,), generator=random.generator(0))]
+    noisy = data.gaussian(0.5)(clean, random.generator(1))
     here = torch.tensor([[0.2, 0.3]], dtype=torch.float64)
     near = (noisy - here).norm(dim=1) < 0.05
     expected = clean[near].mean(0)
@@ -151,7 +151,7 @@ def test_a_mixture_that_is_none_is_refused(changes, message):
 
 
 def test_kurtosis_of_known_shapes():
-    drawn = runtime.generator(0)
+    drawn = random.generator(0)
     shapes = {
         0.0: torch.randn(3, 1, 200, 200, generator=drawn),
         -1.2: torch.rand(3, 1, 200, 200, generator=drawn),
@@ -164,7 +164,7 @@ def test_kurtosis_of_known_shapes():
 
 
 def test_kurtosis_is_scipys():
-    images = torch.rand(4, 2, 5, 3, generator=runtime.generator(1)) ** 3
+    images = torch.rand(4, 2, 5, 3, generator=random.generator(1)) ** 3
     expected = scipy.stats.kurtosis(images.flatten(1).double().numpy(), axis=1)
     np.testing.assert_allclose(measures.excess_kurtosis(images), expected, rtol=1e-5)
 

@@ -91,7 +91,7 @@ def overlaps(figure: matplotlib.figure.Figure, kept: set[str]) -> list[tuple[str
 
 
 def test_shown_carries_picture_name_alt_and_caption(monkeypatch):
-    monkeypatch.setattr(figures.shown.runtime, "interactive", lambda: False)
+    monkeypatch.setattr(figures.shown.runtime.session, "interactive", lambda: False)
     data, metadata = draw()._repr_mimebundle_(include=None, exclude=None)
     assert data["text/plain"] == "<Figure fig-test>"
     assert set(data) == {"text/plain", "image/png"}
@@ -102,14 +102,14 @@ def test_shown_carries_picture_name_alt_and_caption(monkeypatch):
 def test_ipython_takes_the_bundle_as_it_is(monkeypatch):
     from IPython.core.formatters import DisplayFormatter
 
-    monkeypatch.setattr(figures.shown.runtime, "interactive", lambda: False)
+    monkeypatch.setattr(figures.shown.runtime.session, "interactive", lambda: False)
     data, metadata = DisplayFormatter().format(draw())
     assert data["text/plain"] == "<Figure fig-test>"
     assert metadata["figure"]["alt"] == ALT
 
 
 def test_live_the_caption_is_shown_too(monkeypatch):
-    monkeypatch.setattr(figures.shown.runtime, "interactive", lambda: True)
+    monkeypatch.setattr(figures.shown.runtime.session, "interactive", lambda: True)
     figure = figures.curves(POINTS, RUNS, xlabel="step", ylabel="gain (dB)")
     shown = figures.show(figure, name="fig-a", alt='It "rises" & stays < 3.', caption="a < b & c")
     html = shown._repr_mimebundle_()[0]["text/html"]

@@ -14,6 +14,7 @@ from torch import nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
 import aelib as ae
+from aelib import random
 from aelib.inversion import (
     Adam,
     Blur,
@@ -26,19 +27,18 @@ from aelib.inversion import (
     layers,
     load,
 )
-from aelib.runtime import generator, seeded
 
 SHAPE = (3, 8, 8)
 PIXELS = Recipe(image=Pixels(), steps=30, pale=1.0)
 
 
 def pictures(n=2, shape=SHAPE, seed=0, dtype=torch.float64):
-    return torch.rand(n, *shape, generator=generator(seed), dtype=dtype)
+    return torch.rand(n, *shape, generator=random.generator(seed), dtype=dtype)
 
 
 def small(dtype=torch.float64, seed=0):
     """A net with batch norm and a depth to cut: modules "0" to "7"."""
-    with seeded(seed):
+    with random.seeded(seed):
         net = nn.Sequential(
             nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.GELU(),
             nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.Tanh(),
@@ -72,7 +72,7 @@ class Called(nn.Module):
 @pytest.mark.parametrize("outputs", [40, 150])
 def test_a_linear_layer_gives_the_pseudo_inverse(outputs):
     """From a start s, descent in pixels ends at s + W⁺(y − W s): it adds nothing W cannot see."""
-    with seeded(1):
+    with random.seeded(1):
         net = nn.Sequential(nn.Flatten(), nn.Linear(192, outputs)).double()
     x, start = pictures(), pictures(seed=5)
     found = invert(net, x, recipe=replace(PIXELS, steps=200), start=start)["output"]
@@ -85,14 +85,14 @@ def test_a_linear_layer_gives_the_pseudo_inverse(outputs):
 
 @pytest.mark.parametrize("recipe", [PIXELS, replace(Recipe(), steps=120)])
 def test_an_orthogonal_layer_gives_the_image_itself(recipe):
-    with seeded(1):
+    with random.seeded(1):
         net = nn.Sequential(nn.Flatten(), nn.Linear(192, 192)).double()
         nn.init.orthogonal_(net[1].weight)
     x = pictures()
     found = invert(net, x, recipe=recipe)["output"]
     assert torch.allclose(found.images[0], x, rtol=0, atol=1e-6)
     assert torch.allclose(found.m_i, found.m_g, atol=1e-12)  # it keeps distances
-    noise = torch.randn(SHAPE, generator=generator(0), dtype=torch.float64) / 18
+    noise = torch.randn(SHAPE, generator=random.generator(0), dtype=torch.float64) / 18
     assert torch.allclose(found.m_r, noise.norm().expand(1, 2), rtol=1e-12)  # the same for all
 
 
@@ -103,7 +103,7 @@ def test_the_numbers_are_what_they_say():
     for name, part in (("0", net[:1]), ("5", net[:6])):
         found = result[name]
         for s, seed in enumerate((4, 1)):
-            noise = torch.randn(SHAPE, generator=generator(seed), dtype=torch.float64) / 18
+            noise = torch.randn(SHAPE, generator=random.generator(seed), dtype=torch.float64) / 18
             for i in range(2):
                 y, again, other = (part(z[None]).flatten().detach()
                                    for z in (x[i], found.images[s, i], x[i] + noise))  # fmt: skip
@@ -222,7 +222,7 @@ def test_the_start_does_not_know_the_noise_it_is_measured_by():
     seen = {}
     invert(nn.Identity(), x, steps=1, recipe="badger2022",
            callback=lambda layer, at, images: seen.setdefault(at, images))  # fmt: skip
-    plain = 0.7 + torch.randn(1, 24, 24, generator=generator(0)) / 20
+    plain = 0.7 + torch.randn(1, 24, 24, generator=random.generator(0)) / 20
     assert not torch.allclose(seen[0][0], plain)
 
 
@@ -473,7 +473,7 @@ ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.GELU, nn.Identity)
     flat=st.booleans(),
 )
 def test_any_small_net_is_read_and_left_alone(seed, widths, acts, side, channels, flat):
-    with seeded(seed):
+    with random.seeded(seed):
         parts, before = [], channels
         for width, act in zip(widths, acts, strict=False):
             parts += [nn.Conv2d(before, width, 3, padding=1), act()]

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import aelib as ae
+from aelib import random
 from aelib.inversion import Blur, Recipe, invert, layers
-from aelib.runtime import generator
 
-IMAGES = torch.rand(2, 3, 8, 8, generator=generator(0))
+IMAGES = torch.rand(2, 3, 8, 8, generator=random.generator(0))
 
 
 class Counted(nn.Module):
@@ -111,10 +111,10 @@ def test_arguments_that_cannot_work(how, error, match):
 def test_more_runs_than_memory_holds_are_refused(monkeypatch, seeds):
     """A seed has a start of 768 bytes; a run 768, 8 numbers and 4 traces of 2, twice."""
     need = 1000 * (768 + 2 * 2 * (768 + 4 * (8 + 4 * 2)))
-    monkeypatch.setattr(ae.runtime, "free_memory", lambda place: need)
+    monkeypatch.setattr(ae.runtime.memory, "free_memory", lambda place: need)
     refused(ValueError, r"seeds: 2002 runs \(one a seed, image and layer\) need 0\.0 GiB, more "
             r"than there is \(0\.0 GiB free\); take fewer", seeds=seeds, record=[50])  # fmt: skip
-    monkeypatch.setattr(ae.runtime, "free_memory", lambda place: 3 * need)
+    monkeypatch.setattr(ae.runtime.memory, "free_memory", lambda place: 3 * need)
     assert invert(Counted(), IMAGES, "first", seeds=2, steps=1).seeds == (0, 1)
 
 
@@ -232,7 +232,7 @@ def test_a_module_called_output_is_that_module():
     net = Named()
     assert layers(net, IMAGES)["output"].shape == (2, 6, 6)
     found = invert(net, IMAGES, "output", steps=1)["output"]
-    noise = torch.randn(3, 8, 8, generator=generator(0), dtype=torch.float64) / 18
+    noise = torch.randn(3, 8, 8, generator=random.generator(0), dtype=torch.float64) / 18
     apart = (net.output(IMAGES) - net.output(IMAGES + noise.float())).detach().flatten(1)
     assert torch.allclose(found.m_r[0], apart.norm(dim=1), rtol=1e-4)
 

@@ -9,6 +9,7 @@ from scipy.optimize import minimize, rosen, rosen_der
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchvision.transforms.v2.functional import gaussian_blur
 
+from aelib import random
 from aelib.inversion import (
     LBFGS,
     RECIPES,
@@ -28,13 +29,12 @@ from aelib.inversion import (
 )
 from aelib.inversion.recipe import recipe
 from aelib.measures import psnr, ssim
-from aelib.runtime import generator
 
 SHAPES = [(3, 8, 8), (3, 7, 9), (1, 9, 6), (2, 5, 5), (4, 1, 7), (3, 6, 1)]
 
 
 def drawn(*shape, seed=0, dtype=torch.float64):
-    return torch.rand(shape, generator=generator(seed), dtype=dtype)
+    return torch.rand(shape, generator=random.generator(seed), dtype=dtype)
 
 
 def descend(optimiser, function, point, steps):
@@ -68,7 +68,7 @@ def test_numbers_draw_the_image_they_were_taken_from(image, shape):
 def test_fourier_numbers_add_up_and_keep_rows_apart(shape):
     fourier = Fourier()
     a, b = (torch.randn(2, *fourier.numbers(drawn(1, *shape)).shape[1:],
-                        generator=generator(seed), dtype=torch.float64)
+                        generator=random.generator(seed), dtype=torch.float64)
             for seed in (1, 2))  # fmt: skip
     grey = fourier.image(torch.zeros_like(a), shape)
     assert torch.equal(grey, torch.full_like(grey, 0.5))
@@ -84,7 +84,7 @@ def test_fourier_numbers_add_up_and_keep_rows_apart(shape):
 def test_equal_numbers_give_the_spectrum_and_colours_of_photographs():
     """Amplitude is flat up to `flat` cycles an image, then falls with the slope; so by numpy."""
     fourier, size, rows = Fourier(slope=1.25, flat=4.0, colours=(1.0, 0.35, 0.2)), 32, 400
-    numbers = torch.randn(rows, 3 * size * (size // 2 + 1) * 2, generator=generator(0))
+    numbers = torch.randn(rows, 3 * size * (size // 2 + 1) * 2, generator=random.generator(0))
     image = fourier.image(numbers, (3, size, size)).numpy() - 0.5
     power = (np.abs(np.fft.fft2(image, norm="ortho")) ** 2).sum(1).mean(0)  # all colours
     assert np.isclose(power[0, 2], power[3, 1], rtol=0.2)  # both below 4 cycles
@@ -100,13 +100,15 @@ def test_equal_numbers_give_the_spectrum_and_colours_of_photographs():
 
 
 def test_starts_have_the_mean_and_deviation_asked_for():
-    noise = Noise(0.7, 1 / 20)((3, 64, 64), generator(0))
+    noise = Noise(0.7, 1 / 20)((3, 64, 64), random.generator(0))
     assert float(noise.mean()) == pytest.approx(0.7, abs=0.002)
     assert float(noise.std()) == pytest.approx(0.05, rel=0.03)
-    small, large = (Clouds(deviation)((3, 31, 17), generator(0)) for deviation in (0.01, 0.02))
+    small, large = (
+        Clouds(deviation)((3, 31, 17), random.generator(0)) for deviation in (0.01, 0.02)
+    )
     assert small.shape == (3, 31, 17)
     assert torch.allclose(large - 0.5, 2 * (small - 0.5), atol=1e-6)
-    assert Clouds()((1, 9, 9), generator(0)).shape == (1, 9, 9)
+    assert Clouds()((1, 9, 9), random.generator(0)).shape == (1, 9, 9)
 
 
 # --- Distance, cost, blur ------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from aelib import data, objectives, runtime
+from aelib import data, objectives, random
 
 SHAPE = (2, 8, 4)
 IMAGES = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -55,10 +55,10 @@ def test_copy_wants_the_shape_back(net, came):
 
 def test_denoise_compares_with_the_clean_image():
     noise = data.gaussian(0.2)
-    with runtime.seeded(3):
+    with random.seeded(3):
         losses = objectives.denoise(noise)(torch.tanh, IMAGES)
         again = objectives.denoise(noise)(torch.tanh, IMAGES)
-    with runtime.seeded(3):
+    with random.seeded(3):
         noisy = noise(IMAGES)
     expected = [(one.tanh() - a).pow(2).mean() for one, a in zip(noisy, IMAGES, strict=True)]
     assert torch.allclose(losses, torch.stack(expected))

@@ -19,9 +19,9 @@ claim = ae.Claim(
 )
 """,
     """
-with ae.runtime.seeded(0):
+with ae.random.seeded(0):
     inside = torch.rand(1)
-draws = [torch.rand(1, generator=ae.runtime.generator(seed)).item() for seed in range(3)]
+draws = [torch.rand(1, generator=ae.random.generator(seed)).item() for seed in range(3)]
 assert inside == draws[0]
 claim.judge({"draw": draws})
 """,

@@ -358,16 +358,18 @@ def test_more_samples_than_memory_holds_are_refused(monkeypatch, sampler):
     """Where memory is promised that is not there, only what is free tells."""
     asked, held = [], 8 * 4 * 16
     net = lambda x, t: asked.append(t) or x  # noqa: E731
-    monkeypatch.setattr(runtime, "free_memory", lambda place: 2**30)
+    monkeypatch.setattr(runtime.memory, "free_memory", lambda place: 2**30)
     n = 2**30 // held
     with pytest.raises(ValueError, match=rf"n: {2 * n} samples need 2\.0 GiB, .*1\.0 GiB free"):
         sampler(net, SMALL, SHAPE, 2 * n, steps=2)
     assert not asked
-    monkeypatch.setattr(runtime, "free_memory", lambda place: 2 * held)
+    monkeypatch.setattr(runtime.memory, "free_memory", lambda place: 2 * held)
     assert len(sampler(Exact(SMALL), SMALL, SHAPE, 2, steps=2)) == 2
     with pytest.raises(ValueError, match="n: 3 samples need"):
         sampler(Exact(SMALL), SMALL, SHAPE, 3, steps=2)
-    monkeypatch.setattr(runtime, "free_memory", lambda place: None)  # it does not say: a trial
+    monkeypatch.setattr(
+        runtime.memory, "free_memory", lambda place: None
+    )  # it does not say: a trial
     assert len(sampler(Exact(SMALL), SMALL, SHAPE, 3, steps=2)) == 3
     for n in (10**13, 10**30):
         with pytest.raises(ValueError, match="more than there is; draw fewer at a time"):

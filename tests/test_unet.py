@@ -17,7 +17,7 @@ IMAGES = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))
 
 
 def build(**changes):
-    with ae.runtime.seeded(0):
+    with ae.random.seeded(0):
         return models.UNet(SHAPE, **{"width": 4, "norm": "none", **changes})
 
 
@@ -139,7 +139,7 @@ def test_what_the_warning_says_is_true():
 
 
 def norm_net():
-    with ae.runtime.seeded(1):
+    with ae.random.seeded(1):
         net = build(norm="batch")
     ae.fit(net, IMAGES, steps=3, batch=4)
     return net.eval()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
 import aelib as ae
-from aelib import models, objectives, runtime
+from aelib import models, objectives, random
 
 SHAPE = (2, 3, 4)
 IMAGES = torch.rand(7, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -20,7 +20,7 @@ quick = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def vae(**options):
-    with runtime.seeded(0):
+    with random.seeded(0):
         return models.VAE(SHAPE, **{"width": 16, "depth": 3, "code": 5, **options})
 
 
@@ -75,13 +75,13 @@ def test_draws_have_the_posterior_s_mean_and_deviation():
 
 def test_the_loss_is_error_plus_beta_times_price_per_element():
     net = vae()
-    with runtime.seeded(3):
+    with random.seeded(3):
         loss = objectives.variational(0.7)(net, IMAGES)
-    with runtime.seeded(3):
+    with random.seeded(3):
         error, price = objectives.variational_terms(net, IMAGES)
     assert loss.shape == error.shape == price.shape == (7,)
     assert torch.equal(loss, error + 0.7 * price)
-    with runtime.seeded(3):
+    with random.seeded(3):
         posterior = net.posterior(IMAGES)
         copies = net.decode(posterior.sample())
     assert torch.allclose(error, ((copies - IMAGES) ** 2).mean((1, 2, 3)))
@@ -93,9 +93,9 @@ def test_the_loss_is_error_plus_beta_times_price_per_element():
 def test_at_beta_two_sigma_squared_it_is_the_bound_on_the_likelihood():
     """d/2σ² times the loss is −log p(a|z) − its constant + KL."""
     net, sigma, d = vae(), 0.3, math.prod(SHAPE)
-    with runtime.seeded(3):
+    with random.seeded(3):
         loss = objectives.variational(sigma=sigma)(net, IMAGES)
-    with runtime.seeded(3):
+    with random.seeded(3):
         posterior = net.posterior(IMAGES)
         guess = Normal(net.decode(posterior.sample()), sigma)
     normal = Normal(posterior.mean, (posterior.log_variance / 2).exp())
@@ -119,7 +119,7 @@ def test_fit_trains_seeds_and_a_higher_price_buys_less():
         nets = models.replicate(lambda: models.VAE(digits.shape, width=32, depth=3, code=4), 2)
         history = ae.fit(nets, digits.train, steps=150, objective=objectives.variational(beta))
         assert history.loss.shape[-1] == 2 or len(history.loss) == 2
-        with torch.no_grad(), runtime.seeded(0):
+        with torch.no_grad(), random.seeded(0):
             terms = [objectives.variational_terms(net, digits.test) for net in nets]
         prices[beta] = min(float(term.price.mean()) for term in terms)
     assert prices[1.0] < prices[0.01] / 5

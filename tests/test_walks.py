@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from aelib import measures, models, runtime, sampling
+from aelib import measures, models, random, sampling
 
 SHAPE = (1, 2, 3)
 quick = settings(max_examples=25, deadline=None, derandomize=True)
@@ -106,7 +106,7 @@ def test_a_walk_is_repeated_bit_for_bit_and_a_row_is_its_own_walk(seed, noise, s
 
 
 def test_a_generator_is_advanced_and_global_randomness_is_not_touched():
-    net, source = identity(), runtime.generator(0)
+    net, source = identity(), random.generator(0)
     before = torch.get_rng_state()
     images = pictures(dtype=torch.float64)
     first = sampling.manifold_walk(net, images, 2, noise=0.1, seed=source)

@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from aelib import random
+
 ROOT = Path(__file__).resolve().parents[1]
 QUIET = {"OMP_NUM_THREADS": "1", "AELIB_INTERACTIVE": "0", "MPLBACKEND": "agg"}
 
@@ -24,9 +26,8 @@ QUIET = {"OMP_NUM_THREADS": "1", "AELIB_INTERACTIVE": "0", "MPLBACKEND": "agg"}
 def move_seeds(by: int) -> None:
     """Let every generator and every seeded block of aelib begin `by` further on."""
     import aelib  # noqa: F401  (all rooms, so that every name taken from runtime is there)
-    from aelib import runtime
 
-    begin, block = runtime.generator, runtime.seeded
+    begin, block = random.generator, random.seeded
     moved = (
         (begin, lambda seed, *rest, **named: begin(seed + by, *rest, **named)),
         (

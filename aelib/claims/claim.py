@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 
-from aelib import runtime
+from aelib import checks
+from aelib.figures.numbers import format_number
 from aelib.measures import interval
 
 VERDICTS = ("supported", "conditional", "refuted")
@@ -34,7 +35,7 @@ class Bound:
 
     def __str__(self) -> str:
         low, high = (
-            runtime.typed(float(limit), "").removesuffix(".0") for limit in (self.low, self.high)
+            format_number(float(limit), "").removesuffix(".0") for limit in (self.low, self.high)
         )
         if math.isinf(self.low):
             return f"below {high}"
@@ -43,9 +44,9 @@ class Bound:
 
 def told(number: float) -> str:
     """A measured number as a page prints it: three digits, or all of those before the point."""
-    text = runtime.typed(number, ".3g")
+    text = format_number(number, ".3g")
     if "e" in text and 1 <= abs(number) < 1e6:
-        text = runtime.typed(number, ",.0f")
+        text = format_number(number, ",.0f")
     return text.replace("e−0", "e−").replace("e+0", "e")
 
 
@@ -132,7 +133,7 @@ class Claim:
         if not re.fullmatch(r"\d+\.\d+", self.id):
             raise ValueError(f'id: expected chapter.number, such as "2.1", got {self.id!r}')
         if self.kind not in KINDS:
-            raise ValueError(f"kind is {self.kind!r}; {runtime.nearest(self.kind, KINDS)}")
+            raise ValueError(f"kind is {self.kind!r}; {checks.nearest(self.kind, KINDS)}")
         if not self.supported:
             raise ValueError(
                 f"claim {self.id}: supported= must name at least one condition, or nothing could "

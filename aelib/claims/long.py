@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from aelib import provenance, runtime
+from aelib import checks, provenance, runtime
 from aelib.claims.claim import Kept, read
 from aelib.claims.ledger import find_chapters, notebooks, source_of
 
@@ -132,7 +132,7 @@ def current(id: str, folder: str | Path | None = None) -> str:
 def _known(id: str, folder: str | Path | None) -> Found:
     known = experiments(folder)
     if id not in known:
-        which = runtime.nearest(id, sorted(known)) if known else "none has"
+        which = checks.nearest(id, sorted(known)) if known else "none has"
         raise ValueError(f"claim {id!r} has no long measurement; {which}")
     return known[id]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Integral
 
 import numpy as np
 from torch import Tensor
+
+from aelib import checks
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,7 +45,7 @@ class Images:
             TypeError: if n or seed is not a whole number.
             ValueError: if n is below 1 or above the number of training images.
         """
-        check_whole("seed", seed, least=0)
+        checks.whole(seed, "seed", least=0)
         picked = pick("n", n, len(self.train), "training", self.name, seed)
         return replace(
             self,
@@ -61,14 +62,7 @@ class Images:
 
 def pick(argument: str, n: int, total: int, side: str, name: str, seed: int) -> list[int]:
     """`n` of `total` indices by seed, or an error that tells how many there are."""
-    check_whole(argument, n, least=1)
+    checks.whole(n, argument, least=1)
     if n > total:
         raise ValueError(f"{argument}: {name!r} has {total} {side} images, got {n}; ask for fewer")
     return np.random.default_rng(seed).permutation(total)[:n].tolist()
-
-
-def check_whole(argument: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{argument}: expected a whole number, got {value!r}")
-    if value < least:
-        raise ValueError(f"{argument}: expected at least {least}, got {value}")

@@ -15,8 +15,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from aelib import runtime
-from aelib.data.images import check_whole
+from aelib import checks, random
 
 
 @dataclass(frozen=True)
@@ -169,12 +168,12 @@ def white_noise(count: int, shape: Sequence[int], seed: int = 0) -> Tensor:
 
     Source: chapter 2.
     """
-    check_whole("count", count, least=1)
+    checks.whole(count, "count", least=1)
     if len(shape) != 3:
         raise ValueError(f"shape: expected (channels, height, width), got {tuple(shape)}")
     for value in shape:
-        check_whole("shape", value, least=1)
-    return torch.rand((count, *shape), generator=runtime.generator(seed))
+        checks.whole(value, "shape", least=1)
+    return torch.rand((count, *shape), generator=random.generator(seed))
 
 
 def _drawn(draw: Callable, images: Tensor, size: Sequence[int], generator) -> Tensor:

@@ -15,8 +15,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor, nn
 
-from aelib.data.images import check_whole
-from aelib.runtime import on_cpu
+from aelib import checks, runtime
 
 
 def to_model(images: Tensor) -> Tensor:
@@ -101,7 +100,9 @@ class Schedule:
         Raises:
             ValueError: for times that the schedule does not have; looked at on a CPU only.
         """
-        if on_cpu(times.device) and times.numel():  # elsewhere this would wait for the device
+        if (
+            runtime.is_cpu(times.device) and times.numel()
+        ):  # elsewhere this would wait for the device
             low, high = (int(value) for value in times.aminmax())
             if low < 0 or high >= self.steps:
                 raise ValueError(
@@ -139,7 +140,7 @@ def linear_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) 
 
     Source: Ho et al. (2020), arXiv 2006.11239, section 4, whose numbers belong to 1,000 steps.
     """
-    check_whole("steps", steps, least=1)
+    checks.whole(steps, "steps", least=1)
     _check_numbers(first=first, last=last)
     if not 0 < first <= last < 1:
         raise ValueError(
@@ -163,7 +164,7 @@ def cosine_schedule(steps: int = 1000, offset: float = 0.008, most: float = 0.99
 
     Source: Nichol and Dhariwal (2021), arXiv 2102.09672, section 3.2.
     """
-    check_whole("steps", steps, least=1)
+    checks.whole(steps, "steps", least=1)
     _check_numbers(offset=offset, most=most)
     if not 0 <= offset < math.inf:
         raise ValueError(f"offset: expected 0 or more, got {offset}")

@@ -9,9 +9,9 @@ from pathlib import Path, PurePath
 import numpy as np
 import torch
 
-from aelib import runtime
+from aelib import checks, runtime
 from aelib.data.folder import folder_images
-from aelib.data.images import Images, check_whole, pick
+from aelib.data.images import Images, pick
 from aelib.data.photos import photo_crops
 from aelib.data.pixels import with_channels
 
@@ -68,10 +68,10 @@ def load(
     """
     for argument, value in (("size", size), ("train", train), ("test", test)):
         if value is not None:
-            check_whole(argument, value, least=1)
-    check_whole("seed", seed, least=0)
+            checks.whole(value, argument, least=1)
+    checks.whole(seed, "seed", least=0)
     if channels is not None:
-        check_whole("channels", channels, least=1)
+        checks.whole(channels, "channels", least=1)
         if channels not in (1, 3):
             raise ValueError(f"channels: expected 1 (grey) or 3 (colour), got {channels}")
 
@@ -96,7 +96,7 @@ def _existing_folder(name: str | PurePath) -> Path:
     if isinstance(name, PurePath) or len(folder.parts) > 1:
         raise FileNotFoundError(f"name: there is no folder {str(name)!r}")
     raise ValueError(
-        f"name: {name!r} is neither a set nor a folder here; {runtime.nearest(name.lower(), SETS)};"
+        f"name: {name!r} is neither a set nor a folder here; {checks.nearest(name.lower(), SETS)};"
         " or give the path of a folder of images"
     )
 

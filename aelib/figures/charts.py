@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..runtime import typed
+from aelib.figures.numbers import format_number
+
 from .keys import ends_fit, label_ends, legend
 from .look import (
     FAINT,
@@ -200,7 +201,7 @@ def bars(
             ax.scatter(
                 run, np.full(len(run), y), 16, PAPER, edgecolors=INK, linewidths=0.9, zorder=3
             )
-            means.append((y, typed(mean, number) if number else ""))
+            means.append((y, format_number(mean, number) if number else ""))
     column = 8 + 72 * max(text_width(text, SMALL) for _, text in means)  # points
     for y, text in means:
         ax.annotate(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import runtime
+from aelib import runtime
+
 from .shown import check_alt, check_name, data_uri, png
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import runtime
+from aelib import runtime
+
 from .explorer import LARGEST, _below, _size
 from .look import INK, PAPER, canvas, numbers, style
 from .pad_layers import page_gap, run_decoder, translated

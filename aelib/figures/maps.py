@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..runtime import typed
+from aelib.figures.numbers import format_number
+
 from .keys import legend
 from .look import INK, SMALL, STROKES, WIDTH, numbers, place, style, text_width
 
@@ -76,7 +77,8 @@ def heat(
         ax.set_title(title)
 
     texts = {
-        (i, j): "–" if np.isnan(v) else typed(v, number) for (i, j), v in np.ndenumerate(cells)
+        (i, j): "–" if np.isnan(v) else format_number(v, number)
+        for (i, j), v in np.ndenumerate(cells)
     }
     widest = max(text_width(text, SMALL) for text in texts.values())
 

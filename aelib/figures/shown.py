@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import runtime
+from aelib import runtime
+
 from .look import style
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from aelib.runtime import check_whole
+from aelib import checks
 
 State = dict[str, Tensor]
 
@@ -114,7 +114,7 @@ class LBFGS:
 
     def __post_init__(self):
         for name in ("history", "memory", "tries"):
-            check_whole(name, getattr(self, name), least=1)
+            checks.whole(getattr(self, name), name, least=1)
 
     def begin(self, point: Tensor, steps: int) -> State:
         """The state before the first step, for points (rows, count)."""

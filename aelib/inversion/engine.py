@@ -11,7 +11,8 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor, nn
 
-from aelib import runtime
+from aelib import checks, random, runtime
+from aelib.inversion import cuda
 from aelib.inversion.found import NUMBERS, TRACED, Inversion, assemble
 from aelib.inversion.image import GREY
 from aelib.inversion.layers import check_layers, check_model
@@ -95,13 +96,13 @@ def invert(
         raise TypeError(f"layers: expected a name or a list of names, got {layers!r}")
     names = [layers] if isinstance(layers, str) else list(layers)
     count = _count(seeds)
-    steps = runtime.check_whole("steps", chosen.steps if steps is None else steps, least=1)
+    steps = checks.whole(chosen.steps if steps is None else steps, "steps", least=1)
     if until is not None and not (isinstance(until, Real) and 0 < until < math.inf):
         raise ValueError(f"until: expected a number above 0, such as 1.0, got {until!r}")
     if batch is not None:
-        runtime.check_whole("batch", batch, least=1)
+        checks.whole(batch, "batch", least=1)
     if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; {runtime.nearest(precision, PRECISIONS)}")
+        raise ValueError(f"precision is {precision!r}; {checks.nearest(precision, PRECISIONS)}")
     if callback is not None and not callable(callback):
         raise TypeError(
             f"callback: expected a callable callback(layer, iteration, images), got {callback!r}"
@@ -111,7 +112,7 @@ def invert(
     _check_room(count, images, len(names), len(records), start)
     numbers = _seeds(seeds)
     place = next((p.device for p in model.parameters()), images.device)
-    if graphs and (runtime.on_cpu(place) or chosen.after is not None):
+    if graphs and (runtime.is_cpu(place) or chosen.after is not None):
         raise ValueError(
             "graphs: needs a model on a CUDA device and a recipe without `after`; leave it False"
         )
@@ -214,7 +215,7 @@ def _descend(job: _Job, these: range, interrupted, bar) -> dict:
         return state, pictures.detach(), losses.detach(), far
 
     if settings.graphs:
-        advance = runtime.replayed(advance)
+        advance = cuda.cuda_graph(advance)
     for iteration in range(settings.steps + 1):
         if interrupted.is_set():
             break
@@ -280,7 +281,7 @@ class _Watch:
         self.on = on & ~ended
         if iteration in self.settings.records:
             self._record(self.settings.records.index(iteration))
-        if runtime.on_cpu(rows.device):
+        if runtime.is_cpu(rows.device):
             return self._leave(last)
         self._look(last)
         return None
@@ -330,7 +331,7 @@ class _Watch:
     def _look(self, last: bool) -> None:
         """Whether any run is left, as of the last answer that has arrived."""
         if self._answer is None:
-            self._answer = runtime.Arriving(self.on.any())
+            self._answer = cuda.AsyncCopy(self.on.any())
         elif self._answer.there():
             self.over, self._answer = not self._answer.value.item(), None
         self.over = self.over or last
@@ -349,7 +350,7 @@ def _targets(job: _Job, seed: Sequence[int], originals: Tensor) -> tuple[Tensor,
 
 def _reference_noise(seed: int, like: Tensor) -> Tensor:
     """n, one for all images of a seed."""
-    drawn = torch.randn(like.shape, generator=runtime.generator(seed), dtype=torch.float64)
+    drawn = torch.randn(like.shape, generator=random.generator(seed), dtype=torch.float64)
     return (REFERENCE * drawn).to(like)
 
 
@@ -360,7 +361,7 @@ def _starts(chosen: Recipe, images: Tensor, seeds: Sequence[int], start: Tensor 
         shape = tuple(images.shape[1:])
         # Another stream than the reference noise's, or the start would know it. (Of a CPU
         # generator's seed only 32 bits count.)
-        drawn = [chosen.start(shape, runtime.generator(2**31 + seed)) for seed in seeds]
+        drawn = [chosen.start(shape, random.generator(2**31 + seed)) for seed in seeds]
         return torch.stack(drawn).to(images)[:, None].expand(wanted)
     if not isinstance(start, Tensor) or start.shape not in (images.shape, torch.Size(wanted)):
         came = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
@@ -375,7 +376,7 @@ def _starts(chosen: Recipe, images: Tensor, seeds: Sequence[int], start: Tensor 
 def _count(seeds: int | Sequence[int]) -> int:
     """How many seeds, before any of them is looked at: there may be more than memory holds."""
     if isinstance(seeds, Integral) and not isinstance(seeds, bool):
-        return runtime.check_whole("seeds", seeds, least=1)
+        return checks.whole(seeds, "seeds", least=1)
     if not isinstance(seeds, Sequence) or not len(seeds):
         raise ValueError(f"seeds: expected how many, or a list of them, got {seeds!r}")
     return len(seeds)
@@ -396,7 +397,7 @@ def _check_room(count: int, images: Tensor, layers: int, records: int, start: Te
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(seeds, Integral):
         return tuple(range(seeds))
-    found = tuple(runtime.check_whole("seeds", seed, least=0) for seed in seeds)
+    found = tuple(checks.whole(seed, "seeds", least=0) for seed in seeds)
     if len(set(found)) < len(found):
         raise ValueError(f"seeds: expected each once, got {list(found)}")
     return found
@@ -405,12 +406,12 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 def _records(record: int | Sequence[int], steps: int) -> tuple[int, ...]:
     """The iterations of the trace: 0, the last, and those asked for."""
     if isinstance(record, Integral):
-        count = runtime.check_whole("record", record, least=1)
+        count = checks.whole(record, "record", least=1)
         asked = [round(steps * part / count) for part in range(count + 1)]
     elif not isinstance(record, Iterable):
         raise TypeError(f"record: expected how many, or the iterations as a list, got {record!r}")
     else:
-        asked = [runtime.check_whole("record", one, least=0) for one in record]
+        asked = [checks.whole(one, "record", least=0) for one in record]
         if any(one > steps for one in asked):
             raise ValueError(f"record: expected iterations up to {steps}, got {max(asked)}")
     return tuple(sorted({0, *asked, steps}))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aelib import runtime
+from aelib import checks, runtime
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ class Inversion:
 
     def __getitem__(self, layer: str) -> Found:
         if layer not in self.found:
-            raise KeyError(f"{layer!r} was not inverted; {runtime.nearest(layer, self.layers)}")
+            raise KeyError(f"{layer!r} was not inverted; {checks.nearest(layer, self.layers)}")
         return self.found[layer]
 
     def __iter__(self) -> Iterator[str]:
@@ -132,7 +132,7 @@ class Inversion:
         """
         from aelib.figures import grid
 
-        if not 0 <= runtime.check_whole("seed", seed) < len(self.seeds):
+        if not 0 <= checks.whole(seed, "seed") < len(self.seeds):
             raise ValueError(f"seed: expected a place from 0 to {len(self.seeds) - 1}, got {seed}")
         columns = ["input"]
         for layer, one in self.found.items():

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from aelib import checks
 from aelib.data import ValueRangeWarning, check_images
 from aelib.inversion.reading import OUTPUT, Forward, frozen, reading, run
-from aelib.runtime import nearest, out_of_memory
+from aelib.runtime import out_of_memory
 
 
 class Layer(NamedTuple):
@@ -230,7 +231,7 @@ def _probe(model: nn.Module, pair: Tensor, name: str, forward: Forward) -> int:
 
 def unknown(name: str, known: Sequence[str]) -> str:
     """What to say of a layer's name that the model does not have."""
-    text = nearest(name, [str(one) for one in known])
+    text = checks.nearest(name, [str(one) for one in known])
     return f"layers: the model has no {name!r}; {text if len(text) < 600 else text[:600] + ' …'}"
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from aelib import checks
 from aelib.inversion.descent import LBFGS, GradientDescent, Optimiser
 from aelib.inversion.distance import Cost, Distance, l2
 from aelib.inversion.image import GREY, Fourier, Parameterisation, Pixels
-from aelib.runtime import nearest
 
 Start = Callable[[tuple[int, int, int], torch.Generator], Tensor]
 After = Callable[[Tensor, float], Tensor]
@@ -119,7 +119,7 @@ def recipe(chosen: str | Recipe) -> Recipe:
     """
     if isinstance(chosen, str):
         if chosen not in RECIPES:
-            raise ValueError(f"recipe is {chosen!r}; {nearest(chosen, list(RECIPES))}")
+            raise ValueError(f"recipe is {chosen!r}; {checks.nearest(chosen, list(RECIPES))}")
         return RECIPES[chosen]
     if not isinstance(chosen, Recipe):
         raise TypeError(

@@ -8,7 +8,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from aelib.runtime import generator
+from aelib import random
 
 
 def as_images(images: Tensor, name: str, like: Tensor | None = None, paired: bool = True) -> Tensor:
@@ -95,4 +95,4 @@ def check_noise(energy: Tensor) -> None:
 
 def as_generator(seed: int | torch.Generator) -> torch.Generator:
     """The generator given, or a fresh one started at the seed."""
-    return seed if isinstance(seed, torch.Generator) else generator(seed)
+    return seed if isinstance(seed, torch.Generator) else random.generator(seed)

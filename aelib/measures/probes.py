@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aelib.runtime import check_whole
+from aelib import checks
 
 PENALTIES = tuple(10.0**power for power in range(-3, 7))
 
@@ -78,7 +78,7 @@ def linear_probe(
     for name, table in (("targets", wanted), ("truths", answers)):
         if len(table) < 3 or np.ptp(table, axis=0).max() == 0:
             raise ValueError(f"{name}: expected three or more that differ; nothing to read here")
-    check_whole("seed", seed, least=0)
+    checks.whole(seed, "seed", least=0)
     penalties = list(penalties)
     if not penalties or not all(isinstance(one, Real) and 0 < one < math.inf for one in penalties):
         raise ValueError(

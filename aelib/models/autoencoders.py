@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from aelib import checks
 from aelib.models.checks import check_shape
 from aelib.models.weights import make_activation, start_weights
-from aelib.runtime import check_whole
 
 
 class _Flat(nn.Module):
@@ -121,7 +121,7 @@ class ConvAutoencoder(nn.Module):
                  skip: float = 0.0):  # fmt: skip
         super().__init__()
         self.shape = check_shape(shape, width=width, depth=depth)
-        check_whole("downs", downs, least=0)
+        checks.whole(downs, "downs", least=0)
         if depth < max(2, 2 * downs):
             raise ValueError(
                 f"depth: expected at least {max(2, 2 * downs)} for downs={downs}, got {depth}"

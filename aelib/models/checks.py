@@ -9,7 +9,7 @@ from numbers import Real
 
 from torch import nn
 
-from aelib.runtime import check_whole
+from aelib import checks
 
 
 def check_shape(shape, **counts: int) -> tuple[int, int, int]:
@@ -20,7 +20,7 @@ def check_shape(shape, **counts: int) -> tuple[int, int, int]:
             f"shape: expected (channels, height, width), such as (3, 32, 32), got {shape!r}"
         )
     for name, count in counts.items():
-        check_whole(name, count, least=1)
+        checks.whole(count, name, least=1)
     return sizes
 
 

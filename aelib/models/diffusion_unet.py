@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from aelib import runtime
+from aelib import checks, runtime
 from aelib.models.checks import check_gain, check_shape
-from aelib.runtime import check_whole
 
 GROUPS = 8  # of group normalisation; every width is a multiple of it
 WIDEST = 4  # channels stop doubling at this many times the width
@@ -56,8 +55,8 @@ class DiffusionUNet(nn.Module):
                  steps: int = 1000, gain: float = 1.0):  # fmt: skip
         super().__init__()
         self.shape = check_shape(shape, width=width)
-        check_whole("downs", downs, least=0)
-        check_whole("steps", steps, least=1)
+        checks.whole(downs, "downs", least=0)
+        checks.whole(steps, "steps", least=1)
         self.steps = steps if time else None
         if width % GROUPS:
             raise ValueError(
@@ -76,7 +75,7 @@ class DiffusionUNet(nn.Module):
             )
         attention = (downs,) if attention is None else tuple(attention)
         for level in attention:
-            if check_whole("attention", level, least=0) > downs:
+            if checks.whole(level, "attention", least=0) > downs:
                 raise ValueError(
                     f"attention: levels run from 0 to {downs} (downs), got {list(attention)}"
                 )
@@ -151,7 +150,7 @@ class DiffusionUNet(nn.Module):
                 f"{tuple(times.shape)}; try times.expand({len(images)})"
             )
         outside = False
-        if runtime.on_cpu(times.device):
+        if runtime.is_cpu(times.device):
             with contextlib.suppress(RuntimeError):  # under vmap no value can be looked at
                 outside = bool(((times < 0) | (times >= self.steps)).any())
         if outside:

@@ -13,7 +13,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from aelib.runtime import check_whole, nearest, seeded
+from aelib import checks, random
 
 # What torchvision's weights were trained on: pixels in [0, 1], less this mean, over this deviation.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -65,8 +65,8 @@ def classifier(
 
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        raise ValueError(f"model is {name!r}; {nearest(name, known)}")
-    check_whole("size", size, least=1)
+        raise ValueError(f"model is {name!r}; {checks.nearest(name, known)}")
+    checks.whole(size, "size", least=1)
     transformer = name.startswith("vit_")
     patch = int(name.rsplit("_", 1)[1]) if transformer else 1
     if size % patch:
@@ -75,7 +75,7 @@ def classifier(
             f"take {max(1, size // patch) * patch} or {(size // patch + 1) * patch}"
         )
     state = None if weights is None else _state(name, weights)
-    with seeded(seed):
+    with random.seeded(seed):
         model = torchvision.models.get_model(
             name, weights=None, **({"image_size": size} if transformer else {})
         )
@@ -106,7 +106,7 @@ def _state(name: str, weights: str | Path) -> dict[str, Tensor]:
     if str(weights) not in named:
         if path.suffix in (".pt", ".pth", ".safetensors") or os.sep in str(weights):
             raise FileNotFoundError(f"weights: there is no file {weights}")
-        raise ValueError(f"weights is {str(weights)!r}; {nearest(str(weights), named)}")
+        raise ValueError(f"weights is {str(weights)!r}; {checks.nearest(str(weights), named)}")
     found = torchvision.models.get_model_weights(name)[str(weights)]
     try:
         return found.get_state_dict(progress=False, check_hash=True)

@@ -8,9 +8,9 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from aelib import checks
 from aelib.models.checks import check_shape
 from aelib.models.weights import make_activation, start_weights
-from aelib.runtime import check_whole, nearest
 
 SKIPS = {"none": 0, "concat": 1, "double": 2}  # copies of the encoder's features the decoder sees
 # Channels last makes a step on a CPU a seventh to a quarter shorter: benchmarks/unet.py.
@@ -54,11 +54,11 @@ class UNet(nn.Module):
                  start: str = "he", gain: float = 1.0):  # fmt: skip
         super().__init__()
         self.shape = check_shape(shape, width=width, hidden=1 if hidden is None else hidden)
-        check_whole("downs", downs, least=1)
+        checks.whole(downs, "downs", least=1)
         check_halves(self.shape, downs)
         for argument, value, known in (("skips", skips, list(SKIPS)), ("norm", norm, list(NORMS))):
             if value not in known:
-                raise ValueError(f"{argument} is {value!r}; {nearest(value, known)}")
+                raise ValueError(f"{argument} is {value!r}; {checks.nearest(value, known)}")
         self.skips, self.norm = skips, norm
         widths = [width * 2**level for level in range(downs + 1)]
 

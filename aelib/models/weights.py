@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from aelib import checks, random
 from aelib.models.checks import check_gain
-from aelib.runtime import check_whole, nearest, seeded
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -28,11 +28,11 @@ def replicate(build: Callable[[], nn.Module], seeds: int = 3, first: int = 0) ->
 
     The global generator is left as it was. `fit` trains the list in one call.
     """
-    check_whole("seeds", seeds, least=1)
-    check_whole("first", first)
+    checks.whole(seeds, "seeds", least=1)
+    checks.whole(first, "first")
     models = []
     for seed in range(first, first + seeds):
-        with seeded(seed):
+        with random.seeded(seed):
             models.append(build())
     return models
 
@@ -47,7 +47,7 @@ def start_weights(model: nn.Module, start: str = "torch", gain: float = 1.0) -> 
         ValueError: for an unknown start, or a gain that is negative or not finite.
     """
     if start not in STARTS:
-        raise ValueError(f"start is {start!r}; {nearest(start, list(STARTS))}")
+        raise ValueError(f"start is {start!r}; {checks.nearest(start, list(STARTS))}")
     check_gain(gain)
     for layer in model.modules():
         if not isinstance(layer, nn.Linear | nn.Conv2d):
@@ -72,7 +72,7 @@ def make_activation(name: str) -> nn.Module:
         ValueError: for an unknown name.
     """
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation is {name!r}; {nearest(name, list(ACTIVATIONS))}")
+        raise ValueError(f"activation is {name!r}; {checks.nearest(name, list(ACTIVATIONS))}")
     return ACTIVATIONS[name]()
 
 

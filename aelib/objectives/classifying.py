@@ -50,7 +50,7 @@ def classify(
             f"returns {came}; end it with a linear layer"
         )
     # A GPU would be waited for here at every step; `fit` has asked before the first one.
-    if runtime.on_cpu(labels.device) or not torch.is_grad_enabled():
+    if runtime.is_cpu(labels.device) or not torch.is_grad_enabled():
         low, high = (int(value) for value in labels.aminmax())
         if low < 0 or high >= scores.shape[-1]:
             raise ObjectiveError(

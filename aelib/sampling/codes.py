@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aelib import runtime
+from aelib import checks, random
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class CodeDistribution:
 
     def sample(self, count: int, seed: int | torch.Generator = 0) -> Tensor:
         """`count` codes, (count, k), for `sampling.decode`; drawn where the generator is."""
-        count = runtime.check_whole("count", count, least=1)
-        source = seed if isinstance(seed, torch.Generator) else runtime.generator(seed)
+        count = checks.whole(count, "count", least=1)
+        source = seed if isinstance(seed, torch.Generator) else random.generator(seed)
         shares, k = self.weights.to(source.device), self.means.shape[1]
         which = torch.multinomial(shares, count, replacement=True, generator=source)
         white = torch.randn(count, k, generator=source, device=source.device).to(self.means)
@@ -62,8 +62,8 @@ def fit_code(codes: Tensor, components: int = 1, seed: int = 0) -> CodeDistribut
         raise TypeError(
             f"codes: expected a floating-point tensor (n, k), got {came}; flatten them first"
         )
-    components = runtime.check_whole("components", components, least=1)
-    seed = runtime.check_whole("seed", seed, least=0)
+    components = checks.whole(components, "components", least=1)
+    seed = checks.whole(seed, "seed", least=0)
     if len(codes) < 2 * components:
         raise ValueError(
             f"codes: expected at least two for each of {components} components, got {len(codes)}"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aelib import runtime
+from aelib import checks, random, runtime
 from aelib.data.schedule import Schedule, to_images
 from aelib.models import evaluating
 
@@ -139,7 +139,7 @@ def visited(schedule: Schedule, steps: int | None) -> list[int]:
     Raises:
         ValueError: for more steps than the schedule has.
     """
-    steps = schedule.steps if steps is None else runtime.check_whole("steps", steps, least=1)
+    steps = schedule.steps if steps is None else checks.whole(steps, "steps", least=1)
     if steps > schedule.steps:
         raise ValueError(f"steps: the schedule has {schedule.steps} times, got {steps} to visit")
     last = schedule.steps - 1
@@ -156,11 +156,11 @@ def _walk(
     place, dtype = _home(net)
     state = _begin(net, schedule, shape, n, start, callback)
     times = visited(schedule, steps)
-    source = runtime.generator(seed)
+    source = random.generator(seed)
     elements = math.prod(shape)
     if chunk is None:
         chunk = max(1, CHUNK_ELEMENTS // elements)
-    chunk = runtime.check_whole("chunk", chunk, least=1)
+    chunk = checks.whole(chunk, "chunk", least=1)
 
     def draw() -> Tensor:
         # Drawn whole and where the generator is: neither chunk nor device changes the noise.
@@ -214,11 +214,11 @@ def _begin(net, schedule, shape, n, start, callback) -> Tensor | None:
     if not isinstance(schedule, Schedule):
         raise TypeError(f"schedule: expected a Schedule, got {type(schedule).__name__}")
     schedule.check_net(net)
-    runtime.check_whole("n", n, least=1)
+    checks.whole(n, "n", least=1)
     if (
         not isinstance(shape, Sequence)
         or len(shape) != 3
-        or any(runtime.check_whole("shape", size) < 1 for size in shape)
+        or any(checks.whole(size, "shape") < 1 for size in shape)
     ):
         raise ValueError(f"shape: expected (channels, height, width), got {shape!r}")
     if tuple(getattr(net, "shape", shape)) != tuple(shape):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from aelib import runtime
+from aelib import checks, random
 from aelib.models import evaluating
 
 Callback = Callable[[int, Tensor], object]  # (steps done, images)
@@ -54,7 +54,7 @@ def manifold_walk(
     Source: chapter 5.
     """
     _check_images(images)
-    steps = runtime.check_whole("steps", steps, least=1)
+    steps = checks.whole(steps, "steps", least=1)
     code = _check_halves(net, images)
     scale = _deviation(noise, code)
     source = _generator(seed)
@@ -91,7 +91,7 @@ def self_map(
     Source: chapter 5.
     """
     _check_images(images)
-    steps = runtime.check_whole("steps", steps, least=1)
+    steps = checks.whole(steps, "steps", least=1)
     return _path(net, net, images, steps, limits, callback)
 
 
@@ -139,7 +139,7 @@ def diffuse_without_diffusion(
 
     Source: chapter 5; Song et al. (2021), arXiv 2010.02502, for η.
     """
-    count = runtime.check_whole("count", count, least=1)
+    count = checks.whole(count, "count", least=1)
     levels = _schedule(sigmas)
     if isinstance(fresh, bool) or not 0 <= fresh <= 1:
         raise ValueError(f"fresh: expected a share from 0 to 1, got {fresh!r}")
@@ -201,7 +201,7 @@ def interpolate(
         raise ValueError(
             f"first, last: expected one shape, got {tuple(first.shape)} and {tuple(last.shape)}"
         )
-    points = runtime.check_whole("points", points, least=2)
+    points = checks.whole(points, "points", least=2)
     if net is not None:
         _check_halves(net, first)
     with evaluating(net or (lambda x: x)), torch.no_grad():
@@ -337,4 +337,4 @@ def _white(like: Tensor, source: torch.Generator) -> Tensor:
 
 
 def _generator(seed: int | torch.Generator) -> torch.Generator:
-    return seed if isinstance(seed, torch.Generator) else runtime.generator(seed)
+    return seed if isinstance(seed, torch.Generator) else random.generator(seed)

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from aelib import runtime
+from aelib import checks, random, runtime
 from aelib.training.history import Seen
 from aelib.training.run import Run
 from aelib.training.trial import plain_name
@@ -107,7 +107,7 @@ def load(file: Path, run: Run, seen: Seen, about: Mapping, steps: int) -> None:
     if run.accelerator.scaler is not None:
         run.accelerator.scaler.load_state_dict(meta["scaler"])
     states = {name[7:]: value for name, value in tensors.items() if name.startswith("random.")}
-    runtime.set_random_state(states, run.place)
+    random.set_state(states, run.place)
     seen.steps[:] = tensors["seen.steps"].tolist()
     for name, rows in seen.rows.items():
         rows[:] = tensors[f"seen.{name}"].tolist()
@@ -132,7 +132,7 @@ def load_weights(model: nn.Module, path: str | Path, index: int = 0) -> nn.Modul
         FileNotFoundError: if there is no such file.
         ValueError: if `fit` did not write it, it holds fewer models, or another one.
     """
-    file, index = Path(path), runtime.check_whole("index", index, least=0)
+    file, index = Path(path), checks.whole(index, "index", least=0)
     if not file.is_file():
         raise FileNotFoundError(f"path: there is no file {file}; fit(..., checkpoint=) writes one")
     with _readable(file, "give another"):
@@ -180,7 +180,7 @@ def _readable(file: Path, what_to_do: str) -> Iterator[None]:
 
 def _state(run: Run, seen: Seen) -> dict[str, Tensor]:
     """All of a training but its optimisers, whose state is empty before the first step."""
-    states = runtime.random_state(run.place)
+    states = random.state(run.place)
     tensors = {f"random.{name}": state for name, state in states.items()}
     for number, (net, generator) in enumerate(zip(run.nets, run.generators, strict=True)):
         tensors[f"generator.{number}"] = generator.get_state()

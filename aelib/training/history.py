@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aelib import runtime
+from aelib import checks
 
 
 class TrainingDiverged(RuntimeError):
@@ -44,7 +44,7 @@ class History:
         """`history["loss"]` or a watched number, shape (seeds, records)."""
         known = {"loss": self.loss, **self.watched}
         if name not in known:
-            raise KeyError(f"{name!r}; {runtime.nearest(name, list(known))}")
+            raise KeyError(f"{name!r}; {checks.nearest(name, list(known))}")
         return known[name]
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from aelib import runtime
+from aelib import checks, runtime
 
 PRECISIONS = ("no", "bf16", "fp16")
 
@@ -21,7 +21,7 @@ def accelerator(device: str | torch.device | None, precision: str):
     from accelerate.utils import patch_environment
 
     if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; {runtime.nearest(precision, PRECISIONS)}")
+        raise ValueError(f"precision is {precision!r}; {checks.nearest(precision, PRECISIONS)}")
     wanted = None if device is None else runtime.device(device)
     # Accelerate keeps the first device and precision it is asked for as long as the process lives,
     # and has no public way to ask anew; its own tests and transformers' Trainer do it like this.

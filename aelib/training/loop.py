@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aelib import objectives, runtime
+from aelib import checks, objectives, random, runtime
 from aelib.data import check_images
 from aelib.models import count_parameters
 from aelib.training import checkpoint as checkpoints
@@ -104,17 +104,17 @@ def fit(
     for one in {id(one): one for one in sets}.values():
         check_images(one, "images")
     known = None if labels is None else _check_labels(labels, sets)
-    steps = runtime.check_whole("steps", steps, least=1)
-    seed = runtime.check_whole("seed", seed)
+    steps = checks.whole(steps, "steps", least=1)
+    seed = checks.whole(seed, "seed")
     sizes = [len(one) for one in sets]
     if batch is not None:
-        batch = min(runtime.check_whole("batch", batch, least=1), *sizes)
+        batch = min(checks.whole(batch, "batch", least=1), *sizes)
         sizes = [batch]
     if isinstance(lr, bool) or not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr: expected a positive number, got {lr!r}")
     if isinstance(optimiser, str) and optimiser not in OPTIMISERS:
         raise ValueError(
-            f"optimiser is {optimiser!r}; {runtime.nearest(optimiser, list(OPTIMISERS))}"
+            f"optimiser is {optimiser!r}; {checks.nearest(optimiser, list(OPTIMISERS))}"
         )
     records = _record_steps(record, steps)
     watch = dict(watch or {})
@@ -133,7 +133,7 @@ def fit(
             )
     seen = Seen(tuple(watch), len(nets))
     stopped = "finished"
-    with borrowed(nets, place), runtime.seeded(seed, place):
+    with borrowed(nets, place), random.seeded(seed, place):
         stack = _stack(nets, sets, known, objective, sizes, together, place)
         run = Run(nets, sets, known, stack, objective, batch, lr, optimiser, seed, accelerator)
         about = run.about() if file else {}
@@ -210,10 +210,10 @@ def _check_labels(labels: Tensor | Sequence[Tensor], sets: Sequence[Tensor]) -> 
 def _record_steps(record: int | Sequence[int], steps: int) -> frozenset[int]:
     """The steps to record at; the first and the last step are always among them."""
     if isinstance(record, Integral):
-        count = runtime.check_whole("record", record, least=1)
+        count = checks.whole(record, "record", least=1)
         wanted = np.linspace(steps / count, steps, count).round().astype(int).tolist()
         return frozenset(step for step in wanted if step > 0) | {1, steps}
-    chosen = [runtime.check_whole("record", step, least=0) for step in record]
+    chosen = [checks.whole(step, "record", least=0) for step in record]
     if any(step > steps for step in chosen):
         raise ValueError(f"record: expected steps between 0 and {steps}, got {chosen}")
     return frozenset(chosen) | {1, steps}
@@ -224,7 +224,7 @@ def _stack(nets, sets, labels, objective, sizes, together, place) -> Stack | Non
     if len(nets) == 1 or together is False:
         return None
     small = sizes[0] * count_parameters(nets[0]) <= SMALL_STEP
-    if together is None and runtime.on_cpu(place) and not small:
+    if together is None and runtime.is_cpu(place) and not small:
         return None
     try:
         if len(set(sizes)) > 1:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from aelib import runtime
+from aelib import random
 from aelib.models import evaluating
 from aelib.training.stack import Stack
 from aelib.training.trial import check_each, plain_name
@@ -65,7 +65,7 @@ class Run:
         if accelerator.mixed_precision != "no":
             self.autocast = accelerator.autocast
         self.step = 0
-        self.generators = [runtime.generator(seed + number) for number in range(len(nets))]
+        self.generators = [random.generator(seed + number) for number in range(len(nets))]
         distinct = {id(one): one for one in sets}
         if sum(one.numel() * one.element_size() for one in distinct.values()) <= RESIDENT_BYTES:
             distinct = {key: one.to(self.place) for key, one in distinct.items()}
@@ -163,7 +163,7 @@ class Run:
         if self.stack is not None:
             self.stack.unstack()
         for net in self.nets:
-            with evaluating(net), torch.no_grad(), runtime.seeded(None, self.place):
+            with evaluating(net), torch.no_grad(), random.seeded(None, self.place):
                 for key, function in watch.items():
                     found[key].append(float(function(net)))
         return found

@@ -8,7 +8,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from aelib import runtime
+from aelib import random
 from aelib.training.trial import UNFIT
 
 PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device)
@@ -41,7 +41,7 @@ class Stack(nn.Module):
         self._models = tuple(models)  # a tuple, so that they are not registered as submodules
         try:
             self._bare = (deepcopy(models[0]),)
-            with torch.no_grad(), runtime.seeded(None, self.stacked[0].device):
+            with torch.no_grad(), random.seeded(None, self.stacked[0].device):
                 attempt(self)
         except UNFIT as error:
             raise ValueError(

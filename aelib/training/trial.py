@@ -7,7 +7,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-from aelib import runtime
+from aelib import random
 from aelib.models import evaluating
 from aelib.objectives import Objective, ObjectiveError
 
@@ -35,7 +35,7 @@ def try_objective(
     pair = images[chosen].to(place)
     given = (pair,) if labels is None else (pair, labels[chosen].to(place))
     try:
-        with evaluating(model), torch.no_grad(), runtime.seeded(None, place):
+        with evaluating(model), torch.no_grad(), random.seeded(None, place):
             each = objective(model, *given)
     except ObjectiveError:
         raise

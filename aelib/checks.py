@@ -1,0 +1,303 @@
+"""Every refusal of the package, in one wording: "name: expected …, got …; what to do".
+
+Each function returns the value it was given, as the caller needs it, or raises before any work is
+done: TypeError for a value of another kind, ValueError for one of the right kind that cannot be.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from numbers import Integral, Real
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Axes = Sequence["str | int | EllipsisType"]
+
+IMAGES = ("n", "channels", "height", "width")
+
+
+class ValueRangeWarning(UserWarning):
+    """Some values lie outside [-1, 1], the widest range the book's models are made for."""
+
+
+def message(name: str, expected: str, value: object, advice: str = "") -> str:
+    """The one wording of a refusal.
+
+    >>> message("steps", "1 or more", 0, "leave it out for 1000")
+    'steps: expected 1 or more, got 0; leave it out for 1000'
+    """
+    return f"{name}: expected {expected}, got {described(value)}{f'; {advice}' if advice else ''}"
+
+
+def described(value: object) -> str:
+    """A value in a few words: plain ones as they are, tensors by dtype and shape, others by type.
+
+    >>> described(torch.zeros(2, 3)), described("abc"), described(object())
+    ('torch.float32 of shape (2, 3)', "'abc'", 'object')
+    """
+    if isinstance(value, Tensor | np.ndarray):
+        kind = "" if isinstance(value, Tensor) else "a NumPy array, "
+        return f"{kind}{value.dtype} of shape {tuple(value.shape)}"
+    if isinstance(value, Described):
+        return value
+    if value is None or isinstance(value, str | bytes | Real | Sequence | Collection):
+        text = repr(value)
+        return text if len(text) <= 80 else f"{text[:76]} …"
+    return type(value).__name__
+
+
+class Described(str):
+    """Words for `message` that are shown as they are, without quotes."""
+
+
+def nearest(name: object, known: Collection[str]) -> str:
+    """The end of a message about an unknown `name`: the nearest match first, then all known.
+
+    >>> nearest("adm", ["adam", "sgd"])
+    "did you mean 'adam'? known: 'adam', 'sgd'"
+    """
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(map(repr, known))}"
+
+
+def choice(value: Any, name: str, known: Collection[str]) -> str:
+    """One of the known names.
+
+    >>> choice("adam", "optimizer", ["adam", "sgd"])
+    'adam'
+    """
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(message(name, "a known name", value, nearest(value, known)))
+    return value
+
+
+def whole(
+    value: Any, name: str, least: int | None = None, most: float = math.inf, limit: str = ""
+) -> int:
+    """A whole number from `least` to `most`, as an int; `limit` says what `most` is.
+
+    >>> whole(3, "steps", least=1)
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(message(name, "a whole number", value))
+    if least is not None and value < least:
+        raise ValueError(message(name, f"{least} or more", value))
+    if value > most:
+        raise ValueError(message(name, f"{most} or less{f' ({limit})' if limit else ''}", value))
+    return int(value)
+
+
+def number(
+    value: Any,
+    name: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+) -> float:
+    """A finite number, at least `least`, above `above` and at most `most`, as a float.
+
+    A tensor or array of one element counts as a number.
+
+    >>> number(0.5, "eta", least=0, most=1)
+    0.5
+    """
+    single = isinstance(value, Tensor | np.ndarray) and value.ndim == 0
+    if isinstance(value, bool) or not (single or isinstance(value, Real)):
+        raise TypeError(message(name, "a number", value))
+    result, words = float(value), []
+    words += [f"{least:g} or more"] if least is not None else []
+    words += [f"above {above:g}"] if above is not None else []
+    words += [f"{most:g} or less"] if most is not None else []
+    fits = math.isfinite(result)
+    fits = fits and (least is None or result >= least) and (above is None or result > above)
+    if not (fits and (most is None or result <= most)):
+        shown = Described(f"{result:g}") if single else value
+        expected = f"a finite number{', ' if words else ''}{' and '.join(words)}"
+        raise ValueError(message(name, expected, shown))
+    return result
+
+
+def function(value: Any, name: str, example: str) -> Callable:
+    """Something callable; `example` says what would do."""
+    if not callable(value):
+        raise TypeError(message(name, f"a callable, such as {example}", value))
+    return value
+
+
+def methods(model: Any, *names: str, name: str = "model", advice: str = "") -> None:
+    """A model with these methods.
+
+    >>> methods([], "append")
+    """
+    missing = [method for method in names if not callable(getattr(model, method, None))]
+    if missing:
+        got = Described(f"{type(model).__name__} without {' and '.join(missing)}")
+        raise TypeError(message(name, f"one with {' and '.join(names)}", got, advice))
+
+
+def shape(value: Any, name: str = "shape") -> tuple[int, int, int]:
+    """The shape of an image, (channels, height, width).
+
+    >>> shape([1, 8, 8])
+    (1, 8, 8)
+    """
+    sizes = tuple(value) if isinstance(value, tuple | list) else ()
+    bad = any(isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in sizes)
+    if len(sizes) != 3 or bad:
+        raise ValueError(message(name, "(channels, height, width), such as (3, 32, 32)", value))
+    return int(sizes[0]), int(sizes[1]), int(sizes[2])
+
+
+def tensor(
+    value: Any,
+    name: str,
+    axes: Axes,
+    *,
+    dtypes: Collection[torch.dtype] | None = None,
+    advice: str = "",
+) -> Tensor:
+    """A finite floating-point tensor with these axes, detached.
+
+    Args:
+        value: to be checked.
+        name: what the caller calls it.
+        axes: a name for an axis of any size, a number for one of that size, ... for any others.
+        dtypes: those allowed; None for any floating-point one.
+        advice: what to do about another shape.
+
+    >>> tensor(torch.zeros(4, 2), "codes", ("n", 2)).shape
+    torch.Size([4, 2])
+    """
+    wanted = f"({', '.join('...' if axis is ... else str(axis) for axis in axes)})"
+    expected = f"a floating-point tensor {wanted}"
+    if not isinstance(value, Tensor):
+        hint = "use torch.from_numpy" if isinstance(value, np.ndarray) else ""
+        raise TypeError(message(name, expected, value, hint))
+    if not value.is_floating_point():
+        hint = f"use {name}.float() / 255" if value.dtype == torch.uint8 else f"use {name}.float()"
+        raise TypeError(message(name, expected, value, hint))
+    if dtypes is not None and value.dtype not in dtypes:
+        known = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        raise TypeError(message(name, f"a {known} tensor {wanted}", value, f"use {name}.float()"))
+    open_end = ... in axes
+    fixed = [axis for axis in axes if axis is not ...]
+    fits = value.ndim == len(fixed) or (open_end and value.ndim > len(fixed))
+    sizes = zip(axes, value.shape, strict=False)
+    if not fits or any(isinstance(axis, int) and axis != size for axis, size in sizes):
+        raise ValueError(message(name, expected, value, advice))
+    if value.numel() == 0:
+        raise ValueError(message(name, f"{expected} with values in it", value))
+    finite = value.detach().isfinite()
+    if not finite.all():
+        where = (~finite).nonzero()
+        got = Described(f"{len(where)} that are NaN or infinite, first {name}{where[0].tolist()}")
+        raise ValueError(message(name, "finite values", got))
+    return value.detach()
+
+
+def images(
+    value: Any,
+    name: str = "images",
+    *,
+    like: Tensor | None = None,
+    shape: Sequence[int] | None = None,
+    span: tuple[float, float] | None = None,
+    dtypes: Collection[torch.dtype] | None = None,
+) -> Tensor:
+    """Finite images (n, channels, height, width), n at least 1, detached.
+
+    Args:
+        value: to be checked; read once, never changed.
+        name: what the caller calls them.
+        like: images these pair with one for one: as many, of one shape. They come back with its
+            dtype, on its device.
+        shape: (channels, height, width) they must have.
+        span: the values allowed, such as (0, 1); None for any.
+        dtypes: those allowed; None for any floating-point one.
+
+    Raises:
+        TypeError: if they are no tensor, or hold whole numbers.
+        ValueError: for other axes, no values, values that are not finite or outside `span`.
+
+    >>> images(torch.zeros(2, 1, 8, 8), span=(0, 1)).shape
+    torch.Size([2, 1, 8, 8])
+    """
+    axes = IMAGES if shape is None else ("n", *shape)
+    advice = f"for one image use {name}[None]" if getattr(value, "ndim", 4) == 3 else ""
+    result = tensor(value, name, axes if like is None else tuple(like.shape), dtypes=dtypes,
+                    advice=advice)  # fmt: skip
+    if span is not None:
+        values_in(result, name, span)
+    return result if like is None else result.to(like)
+
+
+def values_in(value: Tensor, name: str, span: tuple[float, float]) -> None:
+    """Values within `span`, both ends included; says so where they look like bytes or [-1, 1]."""
+    low, high = (float(end) for end in value.detach().aminmax())
+    if span[0] <= low and high <= span[1]:
+        return
+    advice = ""
+    if low >= 0 and high > 10:
+        advice = f"if they run from 0 to 255, use {name} / 255"
+    elif span == (0, 1) and -1 <= low < 0 and high <= 1:
+        advice = f"if they run from -1 to 1, use ({name} + 1) / 2"
+    got = Described(f"values from {low:.4g} to {high:.4g}")
+    raise ValueError(message(name, f"values in [{span[0]:g}, {span[1]:g}]", got, advice))
+
+
+def usual_range(value: Tensor, name: str = "images") -> None:
+    """Warn of values outside [-1, 1], and refuse those beyond [-10, 10]."""
+    values_in(value, name, (-10, 10))
+    low, high = (float(end) for end in value.detach().aminmax())
+    if low < -1 or high > 1:
+        warnings.warn(
+            f"{name}: values from {low:.4g} to {high:.4g}; the book's models are made for [0, 1] "
+            "or [-1, 1]",
+            ValueRangeWarning,
+            stacklevel=3,
+        )
+
+
+def labels(value: Any, n: int, name: str = "labels", classes: int | None = None) -> Tensor:
+    """Class labels: `n` whole numbers, from 0 to classes − 1 where `classes` is given; int64.
+
+    >>> labels(torch.tensor([0, 2]), 2, classes=3).dtype
+    torch.int64
+    """
+    expected = f"{n} whole numbers, one for each example"
+    plain = isinstance(value, Tensor) and not (
+        value.is_floating_point() or value.is_complex() or value.dtype == torch.bool
+    )
+    if not plain:
+        hint = f"use {name}.long()" if isinstance(value, Tensor) else ""
+        raise TypeError(message(name, expected, value, hint))
+    if tuple(value.shape) != (n,):
+        raise ValueError(message(name, expected, value))
+    if classes is not None:
+        low, high = (int(end) for end in value.aminmax())
+        if low < 0 or high >= classes:
+            got = Described(f"{low} to {high}")
+            raise ValueError(message(name, f"whole numbers from 0 to {classes - 1}", got))
+    return value.long()
+
+
+def output(value: Any, like: Tensor, name: str = "model") -> Tensor:
+    """What an autoencoder gave back: of the shape it got, and finite."""
+    if not isinstance(value, Tensor) or value.shape != like.shape:
+        got = Described(f"one that returns {described(value)}")
+        expected = f"one that gives back the shape it gets, {tuple(like.shape)}"
+        raise ValueError(message(name, expected, got, "change its shape argument or last layer"))
+    if not value.isfinite().all():
+        got = Described("some that are NaN or infinite")
+        raise ValueError(message(f"{name}(images)", "finite values", got))
+    return value
