@@ -1,0 +1,103 @@
+"""Do two denoisers agree that never saw the same image?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from aelib import data, fit, measures, models, objectives, random
+from aelib.claims import Claim, above, below
+from aelib.experiments.copier_and_denoiser import gains
+from aelib.experiments.experiment import Experiment, Result
+
+CLAIM = Claim(
+    id="3.11",
+    statement="Two denoisers trained on disjoint halves of the data agree once the halves are "
+    "large.",
+    source="Kadkhodaie et al. 2024; this chapter",
+    reading="700 digits each",
+    measure="disagreement of two denoisers, each trained on its own 700 digits, as a share of σ² "
+    "(σ = 0.3)",
+    supported={
+        "700 digits each": below(0.1),
+        "4 digits each": above(0.3),
+        "700 each, net − Wiener, gain": above(0),
+    },
+    controls=("mean images of 4", "Wiener filters of 4", "same 700, another start"),
+    also=("gain, net of 700", "gain, Wiener of 700"),
+    fails_when="Each half holds few images. And agreement alone proves little: two Wiener filters "
+    "agree better.",
+)
+
+SIZES = (4, 32, 200, 700)
+SIGMA = 0.3
+NOISE = data.gaussian(SIGMA)
+
+
+def pairs(digits: data.Images, n: int, seeds: int) -> list[Tensor]:
+    """Pairs of disjoint sets of `n` digits: two in a row are a pair."""
+    both = [digits.take(2 * n, seed=seed).train for seed in range(seeds)]
+    return [half for images in both for half in (images[:n], images[n:])]
+
+
+def denoisers(sets: Sequence[Tensor], steps: int, first: int = 0) -> list[nn.Module]:
+    """A denoiser for each set."""
+    shape = tuple(sets[0].shape[1:])
+    nets = models.replicate(
+        lambda: models.MLPAutoencoder(shape, width=128, depth=3), len(sets), first
+    )
+    objective = objectives.denoise(NOISE)
+    fit(nets, sets, objective=objective, steps=steps, label="halves", seed=first)
+    return nets
+
+
+def run(seeds: int, steps: int) -> Result:
+    """Disagreement within pairs of denoisers, Wiener filters and mean images, by their size."""
+    digits = data.load("digits")
+    noisy = NOISE(digits.test, random.generator(5))
+
+    def disagreement(first: Callable, second: Callable) -> float:
+        with torch.no_grad():
+            return float((first(noisy) - second(noisy)).square().mean() / SIGMA**2)
+
+    def within_pairs(nets: Sequence[Callable]) -> list[float]:
+        return [disagreement(*pair) for pair in zip(nets[::2], nets[1::2], strict=True)]
+
+    sets = {n: pairs(digits, n, seeds) for n in SIZES}
+    nets = {n: denoisers(sets[n], steps) for n in SIZES}
+    wiener = {n: [measures.wiener_filter(half, SIGMA) for half in sets[n]] for n in SIZES}
+    means = {n: [measures.mean_image(half) for half in sets[n]] for n in SIZES}
+    curves = {  # each (pairs, sizes)
+        name: torch.tensor([within_pairs(group[n]) for n in SIZES]).T
+        for name, group in (
+            ("two denoisers", nets),
+            ("two Wiener filters", wiener),
+            ("two mean images", means),
+        )
+    }
+    others = denoisers(sets[700], steps, first=50)
+    net_gain = gains(nets[700][::2], digits.test, NOISE)
+    wiener_gain = gains(wiener[700][::2], digits.test, NOISE)
+    readings = {
+        "700 digits each": curves["two denoisers"][:, -1],
+        "4 digits each": curves["two denoisers"][:, 0],
+        "same 700, another start": [
+            disagreement(*pair) for pair in zip(nets[700][::2], others[::2], strict=True)
+        ],
+        "Wiener filters of 4": curves["two Wiener filters"][:, 0],
+        "mean images of 4": curves["two mean images"][:, 0],
+        "gain, net of 700": net_gain,
+        "gain, Wiener of 700": wiener_gain,
+        "700 each, net − Wiener, gain": net_gain - wiener_gain,
+    }
+    return Result(readings, {"curves": curves})
+
+
+EXPERIMENT = Experiment(
+    claims=(CLAIM,),
+    run=run,
+    short={"seeds": 3, "steps": 600},
+    full={"seeds": 10, "steps": 600},
+)

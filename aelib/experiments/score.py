@@ -1,0 +1,85 @@
+"""Does a net that removes noise know the score of the data?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from aelib import fit, measures, models, objectives, random
+from aelib.claims import Claim, above, below
+from aelib.experiments.copier_and_denoiser import WHITE
+from aelib.experiments.experiment import Experiment, Result
+
+CLAIM = Claim(
+    id="3.10",
+    statement="A net trained to denoise knows the score of the data; a copier does not.",
+    source="Alain and Bengio 2014; this chapter",
+    reading="denoiser, R²",
+    measure="R² of the net's correction, over σ², against the exact score; five Gaussians in the "
+    "plane, σ = 0.2",
+    supported={"denoiser, R²": above(0.85), "copier, R²": below(0.4)},
+    controls=("mean image, R²", "untrained, R²"),
+    fails_when="The noise is much larger than the data: then the score points to the mean "
+    "everywhere, and the mean image knows it too.",
+)
+
+ANGLES = torch.arange(5) * 2 * math.pi / 5
+CENTERS = 0.6 * torch.stack([ANGLES.cos(), ANGLES.sin()], 1)
+VARIANCE = 0.1**2 + 0.2**2  # of a heap with the noise
+
+
+def five_heaps(n: int, seed: int) -> Tensor:
+    """Points of five round Gaussians of deviation 0.1, (n, 1, 1, 2)."""
+    source = random.generator(seed)
+    chosen = torch.randint(5, (n,), generator=source)
+    return (CENTERS[chosen] + 0.1 * random.normal((n, 2), CENTERS, source)).view(-1, 1, 1, 2)
+
+
+def correction(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """O(x) − x."""
+    with torch.no_grad():
+        return model(images) - images
+
+
+def run(seeds: int, steps: int) -> Result:
+    """R² of each kind of net's correction against the exact score."""
+
+    def build() -> list[nn.Module]:
+        return models.replicate(lambda: models.MLPAutoencoder((1, 1, 2), width=64, depth=3), seeds)
+
+    training = five_heaps(2000, 0)
+    denoiser, copier = build(), build()
+    for nets, objective in (
+        (denoiser, objectives.denoise(WHITE)),
+        (copier, objectives.copy),
+    ):
+        fit(nets, training, objective=objective, lr=2e-3, steps=steps, label="five heaps")
+    nets = {
+        "denoiser": denoiser,
+        "copier": copier,
+        "untrained": build(),
+        "mean image": [measures.mean_image(training)] * seeds,
+    }
+    noisy = WHITE(five_heaps(1000, 1), random.generator(5))
+    exact = measures.mixture_score(noisy.flatten(1), CENTERS, VARIANCE)
+    variance = (exact - exact.mean(0)).square().sum()
+
+    def explained(model: Callable[[Tensor], Tensor]) -> float:
+        missed = correction(model, noisy).flatten(1) / 0.2**2 - exact
+        return float(1 - missed.square().sum() / variance)
+
+    readings = {
+        f"{kind}, R²": [explained(model) for model in group] for kind, group in nets.items()
+    }
+    return Result(readings, {"models": nets})
+
+
+EXPERIMENT = Experiment(
+    claims=(CLAIM,),
+    run=run,
+    short={"seeds": 3, "steps": 2000},
+    full={"seeds": 10, "steps": 2000},
+)
