@@ -87,7 +87,7 @@ def run(seeds: int, steps: int, search: int) -> Result:
     fit(trained, digits.train, steps=steps, label="six layers")
     starts = {
         "noise": [uniform_start(images, seed) for seed in range(seeds)],
-        "other images": [digits.test[24 + 24 * s : 48 + 24 * s] for s in range(seeds)],
+        "other images": [digits.test[100 + 40 * s : 124 + 40 * s] for s in range(seeds)],
     }
     left = {  # each (seeds, 4, layers)
         (state, start): torch.stack(

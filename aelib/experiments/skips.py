@@ -70,7 +70,7 @@ def copying_unets(photos: data.Images, kind: str, seeds: int, steps: int) -> lis
 
 
 def run(seeds: int, steps: int, kinds: Sequence[str], control_steps: int) -> Result:
-    """Copiers with each kind of skips; x + net, an untrained net, one that learns its last layer."""
+    """Copiers with each kind of skips; x + net, an untrained net, one only of its last layer."""
     photos = large_photos()
     nets = {kind: copying_unets(photos, kind, seeds, steps) for kind in kinds}
     residual = [Residual(model) for model in unets(photos, seeds, norm="none", gain=0.1)]
