@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 Axes = Sequence["str | int | EllipsisType"]
 
@@ -91,9 +92,18 @@ def whole(
         raise TypeError(message(name, "a whole number", value))
     if least is not None and value < least:
         raise ValueError(message(name, f"{least} or more", value))
-    if value > most:
+    if int(value) > most:
         raise ValueError(message(name, f"{most} or less{f' ({limit})' if limit else ''}", value))
     return int(value)
+
+
+def counts(**values: Any) -> None:
+    """Whole numbers, each 1 or more, by the caller's names for them.
+
+    >>> counts(width=16, depth=3)
+    """
+    for name, value in values.items():
+        whole(value, name, least=1)
 
 
 def number(
@@ -145,17 +155,53 @@ def methods(model: Any, *names: str, name: str = "model", advice: str = "") -> N
         raise TypeError(message(name, f"one with {' and '.join(names)}", got, advice))
 
 
-def shape(value: Any, name: str = "shape") -> tuple[int, int, int]:
-    """The shape of an image, (channels, height, width).
+def module(value: Any, name: str = "model") -> nn.Module:
+    """A torch module whose weights have their values: none lazy, none on the meta device.
 
-    >>> shape([1, 8, 8])
+    >>> module(nn.Linear(2, 3))
+    Linear(in_features=2, out_features=3, bias=True)
+    """
+    if not isinstance(value, nn.Module):
+        raise TypeError(message(name, "a torch.nn.Module", value))
+    for path, weight in (*value.named_parameters(), *value.named_buffers()):
+        if is_lazy(weight):
+            why, advice = "not made yet (lazy)", "call it on images once, before"
+        elif weight.is_meta:
+            why, advice = "without values (meta)", "build it on a device that holds values"
+        else:
+            continue
+        got = Described(f"{type(value).__name__} whose {path} is {why}")
+        raise ValueError(message(name, "one whose weights have values", got, advice))
+    return value
+
+
+def shape(value: Any, name: str = "shape", multiple: int = 1) -> tuple[int, int, int]:
+    """The shape of an image, (channels, height, width), its sides divisible by `multiple`.
+
+    >>> shape([1, 8, 8], multiple=4)
     (1, 8, 8)
     """
     sizes = tuple(value) if isinstance(value, tuple | list) else ()
     bad = any(isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in sizes)
     if len(sizes) != 3 or bad:
         raise ValueError(message(name, "(channels, height, width), such as (3, 32, 32)", value))
+    if any(size % multiple for size in sizes[1:]):
+        below = (sizes[0], *(max(size // multiple, 1) * multiple for size in sizes[1:]))
+        above = (sizes[0], *(-(-size // multiple) * multiple for size in sizes[1:]))
+        fitting = f"{below} or {above}" if below != above else f"{above}"
+        expected = f"height and width divisible by {multiple}"
+        raise ValueError(message(name, expected, value, f"{fitting} would do"))
     return int(sizes[0]), int(sizes[1]), int(sizes[2])
+
+
+def sized(value: Tensor, shape: Sequence[int], name: str = "images") -> None:
+    """Images (n, *shape), looked at for their axes alone: for a model's forward.
+
+    >>> sized(torch.zeros(2, 1, 8, 8), (1, 8, 8))
+    """
+    if value.ndim != 4 or tuple(value.shape[1:]) != tuple(shape):
+        expected = f"(n, {', '.join(map(str, shape))})"
+        raise ValueError(message(name, expected, value, "build the model for their shape"))
 
 
 def tensor(
