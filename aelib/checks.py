@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from numbers import Integral, Real
@@ -28,7 +29,11 @@ class ValueRangeWarning(UserWarning):
     """Some values lie outside [-1, 1], the widest range the book's models are made for."""
 
 
-def message(name: str, expected: str, value: object, advice: str = "") -> str:
+class Described(str):
+    """Words for `message` that are shown as they are, without quotes."""
+
+
+def message(name: str, expected: str, value: Any, advice: str = "") -> str:
     """The one wording of a refusal.
 
     >>> message("steps", "1 or more", 0, "leave it out for 1000")
@@ -37,25 +42,23 @@ def message(name: str, expected: str, value: object, advice: str = "") -> str:
     return f"{name}: expected {expected}, got {described(value)}{f'; {advice}' if advice else ''}"
 
 
-def described(value: object) -> str:
+def described(value: Any) -> str:
     """A value in a few words: plain ones as they are, tensors by dtype and shape, others by type.
 
-    >>> described(torch.zeros(2, 3)), described("abc"), described(object())
-    ('torch.float32 of shape (2, 3)', "'abc'", 'object')
+    >>> described(torch.zeros(2, 3)), described("abc"), described(object()), described(object)
+    ('torch.float32 of shape (2, 3)', "'abc'", 'object', 'the class object')
     """
+    if isinstance(value, Described):
+        return value
     if isinstance(value, Tensor | np.ndarray):
         kind = "" if isinstance(value, Tensor) else "a NumPy array, "
         return f"{kind}{value.dtype} of shape {tuple(value.shape)}"
-    if isinstance(value, Described):
-        return value
-    if value is None or isinstance(value, str | bytes | Real | Sequence | Collection):
-        text = repr(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if value is None or isinstance(value, str | bytes | Real | list | tuple | dict | set | range):
+        text = " ".join(repr(value).split())
         return text if len(text) <= 80 else f"{text[:76]} …"
     return type(value).__name__
-
-
-class Described(str):
-    """Words for `message` that are shown as they are, without quotes."""
 
 
 def nearest(name: object, known: Collection[str]) -> str:
@@ -90,11 +93,12 @@ def whole(
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(message(name, "a whole number", value))
-    if least is not None and value < least:
+    result = int(value)
+    if least is not None and result < least:
         raise ValueError(message(name, f"{least} or more", value))
-    if int(value) > most:
+    if result > most:
         raise ValueError(message(name, f"{most} or less{f' ({limit})' if limit else ''}", value))
-    return int(value)
+    return result
 
 
 def counts(**values: Any) -> None:
@@ -124,21 +128,26 @@ def number(
     single = isinstance(value, Tensor | np.ndarray) and value.ndim == 0
     if isinstance(value, bool) or not (single or isinstance(value, Real)):
         raise TypeError(message(name, "a number", value))
-    result, words = float(value), []
-    words += [f"{least:g} or more"] if least is not None else []
-    words += [f"above {above:g}"] if above is not None else []
-    words += [f"{most:g} or less"] if most is not None else []
-    fits = math.isfinite(result)
-    fits = fits and (least is None or result >= least) and (above is None or result > above)
-    if not (fits and (most is None or result <= most)):
-        shown = Described(f"{result:g}") if single else value
-        expected = f"a finite number{', ' if words else ''}{' and '.join(words)}"
-        raise ValueError(message(name, expected, shown))
+    result = float(value)
+    limits = (
+        (least, "{:g} or more", operator.ge),
+        (above, "above {:g}", operator.gt),
+        (most, "{:g} or less", operator.le),
+    )
+    given = [(bound, words, holds) for bound, words, holds in limits if bound is not None]
+    if not math.isfinite(result) or not all(holds(result, bound) for bound, _, holds in given):
+        words = " and ".join(words.format(bound) for bound, words, _ in given)
+        expected = f"a finite number, {words}" if words else "a finite number"
+        raise ValueError(message(name, expected, Described(f"{result:g}") if single else value))
     return result
 
 
 def function(value: Any, name: str, example: str) -> Callable:
-    """Something callable; `example` says what would do."""
+    """Something callable; `example` says what would do.
+
+    >>> function(abs, "objective", "aelib.objectives.copy")
+    <built-in function abs>
+    """
     if not callable(value):
         raise TypeError(message(name, f"a callable, such as {example}", value))
     return value
@@ -217,15 +226,15 @@ def tensor(
     Args:
         value: to be checked.
         name: what the caller calls it.
-        axes: a name for an axis of any size, a number for one of that size, ... for any others.
+        axes: a name for an axis of any size, a number for one of that size, one ... for any more.
         dtypes: those allowed; None for any floating-point one.
         advice: what to do about another shape.
 
     >>> tensor(torch.zeros(4, 2), "codes", ("n", 2)).shape
     torch.Size([4, 2])
     """
-    wanted = f"({', '.join('...' if axis is ... else str(axis) for axis in axes)})"
-    expected = f"a floating-point tensor {wanted}"
+    form = f"({', '.join('...' if axis is ... else str(axis) for axis in axes)})"
+    expected = f"a floating-point tensor {form}"
     if not isinstance(value, Tensor):
         hint = "use torch.from_numpy" if isinstance(value, np.ndarray) else ""
         raise TypeError(message(name, expected, value, hint))
@@ -234,21 +243,22 @@ def tensor(
         raise TypeError(message(name, expected, value, hint))
     if dtypes is not None and value.dtype not in dtypes:
         known = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-        raise TypeError(message(name, f"a {known} tensor {wanted}", value, f"use {name}.float()"))
-    open_end = ... in axes
-    fixed = [axis for axis in axes if axis is not ...]
-    fits = value.ndim == len(fixed) or (open_end and value.ndim > len(fixed))
-    sizes = zip(axes, value.shape, strict=False)
-    if not fits or any(isinstance(axis, int) and axis != size for axis, size in sizes):
+        raise TypeError(message(name, f"a {known} tensor {form}", value, f"use {name}.float()"))
+    sizes: list[Any] = list(value.shape)
+    if ... in axes:  # it stands for as many axes as there are besides
+        start = list(axes).index(...)
+        sizes[start : start + len(sizes) + 1 - len(axes)] = [...]
+    same = (isinstance(axis, str) or axis == size for axis, size in zip(axes, sizes, strict=False))
+    if len(sizes) != len(axes) or not all(same):
         raise ValueError(message(name, expected, value, advice))
     if value.numel() == 0:
         raise ValueError(message(name, f"{expected} with values in it", value))
-    finite = value.detach().isfinite()
-    if not finite.all():
-        where = (~finite).nonzero()
+    value = value.detach()
+    if not torch.stack(value.aminmax()).isfinite().all():  # NaN, where there is one
+        where = (~value.isfinite()).nonzero()
         got = Described(f"{len(where)} that are NaN or infinite, first {name}{where[0].tolist()}")
         raise ValueError(message(name, "finite values", got))
-    return value.detach()
+    return value
 
 
 def images(
@@ -288,8 +298,11 @@ def images(
 
 
 def values_in(value: Tensor, name: str, span: tuple[float, float]) -> None:
-    """Values within `span`, both ends included; says so where they look like bytes or [-1, 1]."""
-    low, high = (float(end) for end in value.detach().aminmax())
+    """Values within `span`, both ends included; says so where they look like bytes or [-1, 1].
+
+    >>> values_in(torch.ones(1, 1, 8, 8), "images", (0, 1))
+    """
+    low, high = _ends(value)
     if span[0] <= low and high <= span[1]:
         return
     advice = ""
@@ -302,9 +315,14 @@ def values_in(value: Tensor, name: str, span: tuple[float, float]) -> None:
 
 
 def usual_range(value: Tensor, name: str = "images") -> None:
-    """Warn of values outside [-1, 1], and refuse those beyond [-10, 10]."""
+    """Warn of values outside [-1, 1], and refuse those beyond [-10, 10].
+
+    The warning points at the line that called the caller.
+
+    >>> usual_range(torch.ones(1, 1, 8, 8))
+    """
     values_in(value, name, (-10, 10))
-    low, high = (float(end) for end in value.detach().aminmax())
+    low, high = _ends(value)
     if low < -1 or high > 1:
         warnings.warn(
             f"{name}: values from {low:.4g} to {high:.4g}; the book's models are made for [0, 1] "
@@ -312,6 +330,11 @@ def usual_range(value: Tensor, name: str = "images") -> None:
             ValueRangeWarning,
             stacklevel=3,
         )
+
+
+def _ends(value: Tensor) -> tuple[float, float]:
+    low, high = value.detach().aminmax()
+    return float(low), float(high)
 
 
 def labels(value: Any, n: int, name: str = "labels", classes: int | None = None) -> Tensor:
@@ -330,15 +353,19 @@ def labels(value: Any, n: int, name: str = "labels", classes: int | None = None)
     if tuple(value.shape) != (n,):
         raise ValueError(message(name, expected, value))
     if classes is not None:
-        low, high = (int(end) for end in value.aminmax())
+        low, high = _ends(value)
         if low < 0 or high >= classes:
-            got = Described(f"{low} to {high}")
+            got = Described(f"{low:g} to {high:g}")
             raise ValueError(message(name, f"whole numbers from 0 to {classes - 1}", got))
     return value.long()
 
 
 def output(value: Any, like: Tensor, name: str = "model") -> Tensor:
-    """What an autoencoder gave back: of the shape it got, and finite."""
+    """What an autoencoder gave back: of the shape it got, and finite.
+
+    >>> output(torch.ones(2, 3), like=torch.zeros(2, 3)).shape
+    torch.Size([2, 3])
+    """
     if not isinstance(value, Tensor) or value.shape != like.shape:
         got = Described(f"one that returns {described(value)}")
         expected = f"one that gives back the shape it gets, {tuple(like.shape)}"
