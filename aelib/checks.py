@@ -360,8 +360,23 @@ def labels(value: Any, n: int, name: str = "labels", classes: int | None = None)
     return value.long()
 
 
-def output(value: Any, like: Tensor, name: str = "model") -> Tensor:
-    """What an autoencoder gave back: of the shape it got, and finite.
+def rows(
+    value: Any, name: str, least: int = 1, dtypes: Collection[torch.dtype] | None = None
+) -> Tensor:
+    """Codes or features of `least` examples or more, (n, k) or as images, flattened to (n, k).
+
+    >>> rows(torch.zeros(5, 3, 2, 2), "codes").shape
+    torch.Size([5, 12])
+    """
+    axes = IMAGES if getattr(value, "ndim", 2) == 4 else ("n", "k")
+    result = tensor(value, name, axes, dtypes=dtypes, advice="flatten what one example has")
+    if len(result) < least:
+        raise ValueError(message(name, f"{least} examples or more", value))
+    return result.flatten(1)
+
+
+def output(value: Any, like: Tensor, name: str = "model", finite: bool = True) -> Tensor:
+    """What an autoencoder gave back: of the shape it got, and finite unless that is not asked.
 
     >>> output(torch.ones(2, 3), like=torch.zeros(2, 3)).shape
     torch.Size([2, 3])
@@ -370,7 +385,7 @@ def output(value: Any, like: Tensor, name: str = "model") -> Tensor:
         got = Described(f"one that returns {described(value)}")
         expected = f"one that gives back the shape it gets, {tuple(like.shape)}"
         raise ValueError(message(name, expected, got, "change its shape argument or last layer"))
-    if not value.isfinite().all():
+    if finite and not value.isfinite().all():
         got = Described("some that are NaN or infinite")
         raise ValueError(message(f"{name}(images)", "finite values", got))
     return value

@@ -366,3 +366,20 @@ def test_labels_of_any_whole_kind_become_int64():
         result = checks.labels(torch.tensor([0, 2], dtype=dtype), 2, classes=3)
         assert result.dtype == torch.int64
         assert result.tolist() == [0, 2]
+
+
+def test_rows_are_codes_or_images_and_nothing_between():
+    assert checks.rows(torch.ones(2, 1, 4, 4), "codes", least=2).shape == (2, 16)
+    for value, words in (
+        (torch.ones(2, 3, 4), r"codes: .* \(n, k\), got .*flatten what one example has"),
+        (torch.ones(1, 3), "codes: expected 2 examples or more"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            checks.rows(value, "codes", least=2)
+
+
+def test_output_may_be_infinite_where_a_map_may_diverge():
+    infinite = torch.tensor([[math.inf]])
+    assert checks.output(infinite, like=infinite, finite=False) is infinite
+    with pytest.raises(ValueError, match=r"model\(images\): expected finite"):
+        checks.output(infinite, like=infinite)
