@@ -103,8 +103,9 @@ def number(
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
+    below: float | None = None,
 ) -> float:
-    """A finite number, at least `least`, above `above` and at most `most`, as a float.
+    """A finite number within the ends that are given, as a float; `above`, `below` exclude theirs.
 
     A tensor or array of one element counts as a number.
 
@@ -118,13 +119,27 @@ def number(
     words += [f"{least:g} or more"] if least is not None else []
     words += [f"above {above:g}"] if above is not None else []
     words += [f"{most:g} or less"] if most is not None else []
+    words += [f"below {below:g}"] if below is not None else []
     fits = math.isfinite(result)
     fits = fits and (least is None or result >= least) and (above is None or result > above)
-    if not (fits and (most is None or result <= most)):
+    fits = fits and (most is None or result <= most) and (below is None or result < below)
+    if not fits:
         shown = Described(f"{result:g}") if single else value
         expected = f"a finite number{', ' if words else ''}{' and '.join(words)}"
         raise ValueError(message(name, expected, shown))
     return result
+
+
+def interval(value: Any, name: str) -> tuple[float, float]:
+    """A lower and a higher number.
+
+    >>> interval((0, 1), "clamp")
+    (0.0, 1.0)
+    """
+    pair = tuple(value) if isinstance(value, tuple | list) else ()
+    if len(pair) != 2 or not number(pair[0], f"{name}[0]") < number(pair[1], f"{name}[1]"):
+        raise ValueError(message(name, "a lower and a higher number, such as (0, 1)", value))
+    return float(pair[0]), float(pair[1])
 
 
 def function(value: Any, name: str, example: str) -> Callable:
@@ -242,9 +257,15 @@ def images(
 
 
 def values_in(value: Tensor, name: str, span: tuple[float, float]) -> None:
-    """Values within `span`, both ends included; says so where they look like bytes or [-1, 1]."""
+    """Values within `span`, both ends included; says so where they look like bytes or [-1, 1].
+
+    A millionth of the span beyond an end is rounding, and allowed.
+
+    >>> values_in(torch.tensor([0.0, 1.0000001]), "images", (0, 1))
+    """
     low, high = (float(end) for end in value.detach().aminmax())
-    if span[0] <= low and high <= span[1]:
+    rounding = 1e-6 * (span[1] - span[0])
+    if span[0] - rounding <= low and high <= span[1] + rounding:
         return
     advice = ""
     if low >= 0 and high > 10:
@@ -291,13 +312,13 @@ def labels(value: Any, n: int, name: str = "labels", classes: int | None = None)
     return value.long()
 
 
-def output(value: Any, like: Tensor, name: str = "model") -> Tensor:
-    """What an autoencoder gave back: of the shape it got, and finite."""
+def output(value: Any, like: Tensor, name: str = "model", advice: str = "") -> Tensor:
+    """What an autoencoder gave back: of the shape it got, and finite; else `advice` helps."""
     if not isinstance(value, Tensor) or value.shape != like.shape:
         got = Described(f"one that returns {described(value)}")
         expected = f"one that gives back the shape it gets, {tuple(like.shape)}"
         raise ValueError(message(name, expected, got, "change its shape argument or last layer"))
     if not value.isfinite().all():
         got = Described("some that are NaN or infinite")
-        raise ValueError(message(f"{name}(images)", "finite values", got))
+        raise ValueError(message(f"{name}(images)", "finite values", got, advice))
     return value
