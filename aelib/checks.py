@@ -327,7 +327,7 @@ def values_in(value: Tensor, name: str, span: tuple[float, float]) -> None:
         advice = f"if they run from 0 to 255, use {name} / 255"
     elif span == (0, 1) and -1 <= low < 0 and high <= 1:
         advice = f"if they run from -1 to 1, use ({name} + 1) / 2"
-    got = Described(f"values from {low:.4g} to {high:.4g}")
+    got = Described(f"values from {low:.6g} to {high:.6g}")
     raise ValueError(message(name, f"values in [{span[0]:g}, {span[1]:g}]", got, advice))
 
 

@@ -304,7 +304,7 @@ REFUSED = {
     "span: more than rounding": (
         lambda: checks.values_in(torch.tensor([0, 1.00001]), "images", (0, 1)),
         ValueError,
-        "images: expected values in [0, 1], got values from 0 to 1",
+        "images: expected values in [0, 1], got values from 0 to 1.00001",
     ),
 }
 

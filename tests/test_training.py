@@ -1088,7 +1088,7 @@ def bad(value):
         ({"models": 3}, TypeError, "models: expected an nn.Module"),
         ({"models": [build()] * 2}, ValueError, "models: one model stands there twice"),
         ({"models": nn.Identity()}, ValueError, "models: one of them has no parameters"),
-        ({"models": nn.Conv2d(1, 2, 1)}, ValueError, "model: an autoencoder gives back the shape"),
+        ({"models": nn.Conv2d(1, 2, 1)}, ValueError, "model: expected one that gives back the shape"),
         ({"models": build(gain=1e30)}, ValueError, "not finite before any training"),
         ({"images": [IMAGES, IMAGES]}, ValueError, r"one per model \(1\), got 2"),
         ({"images": bad(float("nan"))}, ValueError, r"finite values.*\[3, 0, 1, 2\]"),
