@@ -112,21 +112,40 @@ def test_directions_that_no_code_uses_do_no_harm():
         assert drawn[:, 2:].abs().max() < 0.01
 
 
+@quick
+@given(st.integers(0, 30))
+def test_more_starts_fit_no_worse(seed):
+    codes = groups(60, gap=3.0, seed=seed)[0]
+
+    def likelihood(fitted):
+        parts = torch.distributions.MultivariateNormal(fitted.means, scale_tril=fitted.factors)
+        return (parts.log_prob(codes[:, None]) + fitted.weights.log()).logsumexp(1).mean()
+
+    one, three = (sampling.fit_code(codes, 4, seed, n_init=n) for n in (1, 3))
+    assert likelihood(three) >= likelihood(one) - 0.01
+    assert torch.equal(three.means, sampling.fit_code(codes, 4, seed).means)
+
+
+def test_the_environment_moves_the_mixture_s_seed(monkeypatch):
+    codes = groups(60, gap=2.0)[0]
+    expected = sampling.fit_code(codes, 5, seed=7, n_init=1)
+    monkeypatch.setenv("AELIB_SEED_OFFSET", "4")
+    assert torch.equal(sampling.fit_code(codes, 5, seed=3, n_init=1).means, expected.means)
+    monkeypatch.setenv("AELIB_SEED_OFFSET", "-4")
+    sampling.fit_code(codes, 5, seed=3)  # below 0, which scikit-learn does not take
+
+
 @pytest.mark.parametrize(
-    ("codes", "components", "error", "words"),
+    ("call", "error", "words"),
     [
-        (normal(9, 3).reshape(9, 1, 3), 1, TypeError, "flatten"),
-        (normal(9, 3), 5, ValueError, "two for each"),
-        (normal(9, 3), 0, ValueError, "components"),
-        (torch.ones(9, 3), 1, ValueError, "all equal"),
-        (normal(9, 3) / 0, 1, ValueError, "finite"),
+        (lambda: sampling.fit_code(normal(9, 3).reshape(9, 1, 3)), ValueError, "codes: .* flatten"),
+        (lambda: sampling.fit_code(normal(9, 3), 5), ValueError, r"len\(codes\): expected 10 or"),
+        (lambda: sampling.fit_code(normal(9, 3), 0), ValueError, "components"),
+        (lambda: sampling.fit_code(normal(9, 3), 2, n_init=0), ValueError, "n_init"),
+        (lambda: sampling.fit_code(torch.ones(9, 3)), ValueError, "codes: .* all equal"),
+        (lambda: sampling.fit_code(normal(9, 3)).sample(0), ValueError, "n: "),
     ],
 )
-def test_codes_that_cannot_be_fitted_are_refused(codes, components, error, words):
+def test_what_cannot_be_fitted_or_drawn_is_refused(call, error, words):
     with pytest.raises(error, match=words):
-        sampling.fit_code(codes, components)
-
-
-def test_a_sample_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="count"):
-        sampling.fit_code(normal(9, 3)).sample(0)
+        call()
