@@ -46,16 +46,15 @@ def detail(images: Tensor) -> Tensor:
     return nn.functional.conv2d(images, kernel[None, None])
 
 
-@torch.no_grad()
 def detail_and_sharpness(nets: Sequence, divisions: Sequence[data.Images]) -> np.ndarray:
     """On held-out images: lost detail ℓ, and sharpness over the real one, (divisions, 2)."""
-    rows = []
-    for model, digits in zip(nets, divisions, strict=True):
-        copies = model(digits.test)
-        lost = detail(digits.test - copies).square().mean() / detail(digits.test).square().mean()
-        real = measures.sharpness(digits.test).mean()
-        rows.append([float(lost), float(measures.sharpness(copies).mean() / real)])
-    return np.array(rows)
+    real = [digits.test for digits in divisions]
+    copies = measures.outputs(nets, real)
+    lost = [
+        float(detail(images - copy).square().mean() / detail(images).square().mean())
+        for images, copy in zip(real, copies, strict=True)
+    ]
+    return np.stack([lost, np.asarray(measures.relative_sharpness(list(copies), real))], 1)
 
 
 def above_balance(points: np.ndarray) -> np.ndarray:
@@ -80,7 +79,7 @@ def run(seeds: int, steps: int) -> Result:
     shape = divisions[0].shape
     nets = {code: learn(bent(shape, code, seeds), divisions, steps=steps) for code in CODES}
     narrow = {w: learn(bent(shape, 8, seeds, w), divisions, steps=steps) for w in WIDTHS}
-    pca = {c: [measures.pca_filter(digits.train, c) for digits in divisions] for c in CODES}
+    pca = {c: measures.pca_filter([digits.train for digits in divisions], c) for c in CODES}
     vaes = {
         beta: learn(
             models.replicate(lambda: models.VAE(shape, 256, depth=3, code=8), seeds),
@@ -91,10 +90,8 @@ def run(seeds: int, steps: int) -> Result:
         for beta in BETAS
     }
     drawn = {beta: [Drawn(vae) for vae in group] for beta, group in vaes.items()}
-    blurs = [
-        measures.matched_blur(digits.test, float(measures.clean_error(model, digits.test).mean()))
-        for model, digits in zip(nets[8], divisions, strict=True)
-    ]
+    test = [digits.test for digits in divisions]
+    blurs = measures.matched_blur(test, measures.clean_error(nets[8], test).mean(1))
     with random.seeded(1):
         points = {
             "net": [detail_and_sharpness(nets[code], divisions) for code in CODES],

@@ -51,12 +51,9 @@ def learn(nets: list[nn.Module], divisions: Sequence[data.Images], **options) ->
 
 def unexplained(nets: Sequence, divisions: Sequence[data.Images]) -> np.ndarray:
     """Unexplained variance of held-out images, one number a division."""
-    return np.array(
-        [
-            measures.unexplained_variance(model, digits.test, digits.train.mean(0))
-            for model, digits in zip(nets, divisions, strict=True)
-        ]
-    )
+    test = [digits.test for digits in divisions]
+    means = [digits.train.mean(0) for digits in divisions]
+    return np.asarray(measures.unexplained_variance(nets, test, means))
 
 
 def run(seeds: int, steps: int) -> Result:
@@ -65,7 +62,7 @@ def run(seeds: int, steps: int) -> Result:
     shape = divisions[0].shape
     kinds = {
         "bent net": {c: learn(bent(shape, c, seeds), divisions, steps=steps) for c in CODES},
-        "PCA": {c: [measures.pca_filter(d.train, c) for d in divisions] for c in CODES},
+        "PCA": {c: measures.pca_filter([d.train for d in divisions], c) for c in CODES},
         "linear net": {c: learn(straight(shape, c, seeds), divisions, steps=steps) for c in CODES},
     }
     errors = {  # each (divisions, codes)
@@ -73,7 +70,7 @@ def run(seeds: int, steps: int) -> Result:
         for name, nets in kinds.items()
     }
     few = [digits.take(100) for digits in divisions]
-    few_pca = unexplained([measures.pca_filter(digits.train, 8) for digits in few], few)
+    few_pca = unexplained(measures.pca_filter([digits.train for digits in few], 8), few)
     few_nets = unexplained(learn(bent(shape, 8, seeds), few, steps=steps), few)
     ratio = errors["bent net"] / errors["PCA"]
     readings = {

@@ -125,20 +125,15 @@ def compared(images: data.Images, nets: Sequence[nn.Module], errors: Sequence[fl
     seeds = len(nets)
     filters = {
         "copier": nets,
-        "PCA, as sharp": [
-            measures.matched_pca(images.train, images.test, error) for error in errors
-        ],
-        "blur, as sharp": [measures.matched_blur(images.test, error) for error in errors],
+        "PCA, as sharp": measures.matched_pca(images.train, images.test, errors),
+        "blur, as sharp": measures.matched_blur(images.test, errors),
         "mean image": [measures.mean_image(images.train)] * seeds,
         "untrained": models.replicate(lambda: wide(images.shape), seeds),
     }
     curves = {name: over_strengths(group, images.test) for name, group in filters.items()}
-    curves["Wiener filter"] = torch.cat(
-        [
-            gains([measures.wiener_filter(images.train, s)], images.test, data.gaussian(s))
-            for s in STRENGTHS
-        ]
-    )
+    noises = [data.gaussian(sigma) for sigma in STRENGTHS]
+    wiener = measures.wiener_filter(images.train, STRENGTHS)
+    curves["Wiener filter"] = measures.denoising_gain(wiener, images.test, noises).mean(1)
     return curves
 
 
@@ -152,17 +147,12 @@ def run(seeds: int, steps: int, digit_steps: int) -> Result:
     """Copiers of photographs and of digits, and filters with the same clean error."""
     photos, (copiers, copied), (denoisers, _) = copier_and_denoiser(seeds, steps)
     errors = copied["B"][:, -1].tolist()
-    breaks = [
-        measures.break_even_noise(error, tau)
-        for error, tau in zip(errors, copied["τ"][:, -1].tolist(), strict=True)
-    ]
+    breaks = measures.break_even_noise(errors, copied["τ"][:, -1].tolist())
 
-    def at_share(share: float) -> list[Tensor]:
+    def at_share(share: float) -> Tensor:
         """Each copier's gain at that share of its own break-even noise."""
-        return [
-            gains([model], photos.test, data.gaussian(share * sigma))[0]
-            for model, sigma in zip(copiers, breaks, strict=True)
-        ]
+        noises = [data.gaussian(share * float(sigma)) for sigma in breaks]
+        return measures.denoising_gain(copiers, photos.test, noises).mean(1)
 
     on_photos = compared(photos, copiers, errors)
     digits = data.load("digits")

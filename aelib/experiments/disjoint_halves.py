@@ -67,8 +67,8 @@ def run(seeds: int, steps: int) -> Result:
 
     sets = {n: pairs(digits, n, seeds) for n in SIZES}
     nets = {n: denoisers(sets[n], steps) for n in SIZES}
-    wiener = {n: [measures.wiener_filter(half, SIGMA) for half in sets[n]] for n in SIZES}
-    means = {n: [measures.mean_image(half) for half in sets[n]] for n in SIZES}
+    wiener = {n: measures.wiener_filter(sets[n], SIGMA) for n in SIZES}
+    means = {n: measures.mean_image(sets[n]) for n in SIZES}
     curves = {  # each (pairs, sizes)
         name: torch.tensor([within_pairs(group[n]) for n in SIZES]).T
         for name, group in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from aelib import data, fit, measures, models, objectives
@@ -62,15 +62,15 @@ def run(seeds: int, steps: int) -> Result:
         fit(nets, train, steps=1000, lr=2e-3, label=f"gain {gain}")
         return nets
 
-    def kappa(nets, directions: Tensor) -> np.ndarray:
+    def kappa(nets, directions: Tensor) -> Tensor:
         return measures.copy_coefficient(nets, test, sigma=0.1, directions=directions).mean(1)
 
-    def tau(nets) -> np.ndarray:
+    def tau(nets) -> Tensor:
         return measures.transmission(nets, test, sigma=0.1, directions=outside).mean(1)
 
     dialled = [dial(alpha) for alpha in ALPHAS]
-    across = np.stack([kappa(nets, outside) for nets in dialled], 1)  # (seeds, alphas)
-    along = np.stack([kappa(nets, inside) for nets in dialled], 1)
+    across = torch.stack([kappa(nets, outside) for nets in dialled], 1)  # (seeds, alphas)
+    along = torch.stack([kappa(nets, inside) for nets in dialled], 1)
     subtracting = dial(1.0, steps=800, objective=objectives.denoise(data.gaussian(0.2)))
     before, after = (dial(0.0, steps=count, init="he") for count in (0, steps))
     layers = {gain: linear(gain) for gain in GAINS}
@@ -81,12 +81,12 @@ def run(seeds: int, steps: int) -> Result:
     }
     missed = {gain: measures.unexplained_variance(nets, test) for gain, nets in layers.items()}
     readings = {
-        "|κ⊥ − α|": np.abs(across - np.array(ALPHAS)).max(1),
+        "|κ⊥ − α|": (across - torch.tensor(ALPHAS)).abs().amax(1),
         "κ∥ at α = 0": along[:, 0],
         "linear, gain 0.1, τ⊥": passed[0.1],
         "linear, gain 1, τ⊥": passed[1.0],
         "noisy training, κ⊥ at α = 1": kappa(subtracting, outside),
-        "deep, He's start, |κ⊥|": np.abs(kappa(after, outside)),
+        "deep, He's start, |κ⊥|": kappa(after, outside).abs(),
         "deep, He's start, τ⊥ before": tau(before),
         "deep, He's start, τ⊥ after": tau(after),
         "untrained, κ∥ at α = 0": kappa(dial(0.0, steps=0), inside),

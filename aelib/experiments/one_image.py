@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aelib import data, fit, measures, models
 from aelib.claims import Claim, above, below
@@ -56,38 +56,28 @@ def run(seeds: int, slow_seeds: int, steps: int) -> Result:
             fit(nets, taught_images[:n], steps=steps, batch_size=None, label=kind)
         return nets
 
-    def resemblance(nets: Sequence[nn.Module]) -> tuple[list[float], list[float]]:
+    def resemblance(nets: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
         """Correlation of the outputs with the new input, and with the image taught."""
-        with torch.no_grad():
-            outputs = [model(new) for model in nets]
-        return (
-            [float(measures.correlation(output, new).mean()) for output in outputs],
-            [
-                float(measures.correlation(output, image.expand_as(output)).mean())
-                for output, image in zip(outputs, taught_images, strict=False)
-            ],
-        )
+        outputs = measures.outputs(nets, new)  # (seeds, n, channels, height, width)
+        taught = torch.stack([image.expand_as(new) for image in taught_images[: len(nets)]])
+        with_new = measures.correlation(outputs, new).mean(1)
+        return with_new, measures.correlation(outputs, taught).mean(1)
 
     nets = {kind: teach(kind) for kind in KINDS}
     with_input, with_taught = {}, {}
     for kind, group in nets.items():
         with_input[kind], with_taught[kind] = resemblance(group)
-    recalled = [
-        float(measures.memory(model, image, new, times=200).recalled.float().mean())
-        for model, image in zip(nets["fully connected"], taught_images, strict=True)
-    ]
-    unrelated = [
-        float(measures.correlation(new, image.expand_as(new)).mean()) for image in taught_images
-    ]
+    recall = measures.memory(nets["fully connected"], taught_images, new, times=200)
+    unrelated = torch.stack([image.expand_as(new) for image in taught_images])
     readings = {
         "shallow conv, with the input": with_input["shallow conv"],
         "shallow conv, with the training image": with_taught["shallow conv"],
         "fully connected, with the training image": with_taught["fully connected"],
         "fully connected, with the input": with_input["fully connected"],
-        "fully connected, H": recalled,
+        "fully connected, H": recall.recalled.float().mean(1),
         "deep conv, with the input": with_input["deep conv"],
         "untrained conv, with the input": resemblance(teach("shallow conv", 0))[0],
-        "unrelated images": unrelated,
+        "unrelated images": measures.correlation(unrelated, new).mean(1),
     }
     show = {
         "models": nets,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from aelib import data, fit, measures, models
+from aelib import checks, data, fit, measures, models
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment, Result
 
@@ -56,32 +56,21 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def stored(models: Sequence, sets: Sequence[Tensor], digits: data.Images):
+def stored(nets: Sequence, sets: Sequence[Tensor], digits: data.Images) -> tuple[Tensor, Tensor]:
     """For each model and its set: the share returned nearer to a training image, and H."""
-    shares, recalled = [], []
-    for model, training in zip(models, sets, strict=True):
-        nearer = measures.nearer_training(model, digits.test, training)
-        recall = measures.memory(model, training, digits.test[:60], times=500)
-        shares.append(float(nearer.float().mean()))
-        recalled.append(float(recall.recalled.float().mean()))
-    return shares, recalled
+    nearer = measures.nearer_training(nets, digits.test, sets)
+    recall = measures.memory(nets, sets, digits.test[:60], times=500)
+    return nearer.float().mean(1), recall.recalled.float().mean(1)
 
 
-def train(sets: Sequence[Tensor], steps: int, **options) -> list:
+def train(sets: Sequence[Tensor], steps: int, **options) -> list[nn.Module]:
     """One net for each set of digits."""
+    shape, n = checks.shape(sets[0].shape[1:]), len(sets[0])
     options = {"width": 128, "depth": 5, **options}
-    nets = models.replicate(lambda: models.MLPAutoencoder(tuple(sets[0].shape[1:]), **options),
-                            len(sets))  # fmt: skip
+    nets = models.replicate(lambda: models.MLPAutoencoder(shape, **options), len(sets))
     if steps:
-        n = len(sets[0])
         fit(nets, sets, steps=steps, batch_size=min(n, 64), label=f"{n} digits")
     return nets
-
-
-def span_filter(training: Tensor):
-    """PCA that keeps every direction the images span: it stores a plane, and no image."""
-    _, _, variances = measures.principal_directions(training)
-    return measures.pca_filter(training, int((variances > 1e-8).sum()))
 
 
 def run(seeds: int, steps: int, whole_map: bool = False) -> Result:
@@ -99,7 +88,7 @@ def run(seeds: int, steps: int, whole_map: bool = False) -> Result:
         sets = sets_of(n)
         note(train(sets, steps), n, f"{n} images")
         note(train(sets, 0), n, f"{n} images", "untrained, ")
-        note([span_filter(training) for training in sets], n, f"{n} images", "PCA, ")
+        note(measures.pca_filter(sets), n, f"{n} images", "PCA, ")  # all that they span
     if whole_map:
         for depth in DEPTHS[:-1]:
             for n in COUNTS:

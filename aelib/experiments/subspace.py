@@ -60,15 +60,7 @@ def run(seeds: int, steps: int) -> Result:
     four, history_4 = learn_subspace(centred, 4, seeds, steps)
     _, history_8 = learn_subspace(centred, 8, seeds, steps)
     _, directions, variances = measures.principal_directions(centred)
-    blank = centred.new_empty(0)
-    random_subspace = [
-        float(
-            measures.subspace_distance(
-                random.normal((4, 64), blank, random.generator(seed)), directions[:4]
-            )
-        )
-        for seed in range(seeds)
-    ]
+    bases = [random.normal((4, 64), centred, random.generator(seed)) for seed in range(seeds)]
     columns = [model.decoder.weight.detach().T for model in four]  # (4, 64) each
     cosines = [
         (nn.functional.normalize(column, dim=-1) @ directions[:4].T).abs().amax(-1).mean()
@@ -77,7 +69,7 @@ def run(seeds: int, steps: int) -> Result:
     readings = {
         "code of 4": history_4["distance"][:, -1],
         "untrained": history_4["distance"][:, 0],
-        "random subspace": random_subspace,
+        "random subspace": measures.subspace_distance(bases, directions[:4]),
         "code of 8, as many steps": history_8["distance"][:, -1],
         "a column's |cosine| with the nearest direction": cosines,
     }
