@@ -1,0 +1,90 @@
+"""Is a code a better place than pixels for a linear reader?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aelib import measures, models, random
+from aelib.claims import Claim, above
+from aelib.experiments.digit_nets import copiers, denoisers, plain
+from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.judge import digits
+
+CLAIM = Claim(
+    id="5.2",
+    statement="The code is a better place than pixels for a linear reader.",
+    source="what is commonly said; chapter 5",
+    reading="copier − pixels, 10 labels a class",
+    measure="test digits read right with ten labels a class, copier's code minus pixels",
+    unit="percentage points",
+    supported={"copier − pixels, 10 labels a class": above(1)},
+    controls=(
+        "untrained − pixels, 10 labels a class",
+        "32 directions − pixels, 10 labels a class",
+    ),
+    also=("denoiser − pixels, 10 labels a class",),
+    fails_when="The net only copies. The code of a net taught to denoise is read better.",
+)
+
+LABELLED = (3, 10, 30)
+
+
+def labelled(per_class: int, seed: int) -> Tensor:
+    """Indices of so many training digits of each class, drawn by seed."""
+    labels = digits().train_labels
+    assert labels is not None
+    order = torch.randperm(len(labels), generator=random.generator(seed))
+    return torch.cat([order[labels[order] == digit][:per_class] for digit in range(10)])
+
+
+def read_right(train: Tensor, test: Tensor, per_class: int, seed: int, draws: int = 2) -> float:
+    """Per cent of test digits read right; a mean over labelled draws."""
+    labels, truth = digits().train_labels, digits().test_labels
+    assert labels is not None and truth is not None
+    chosen = [labelled(per_class, 10 * seed + draw) for draw in range(draws)]
+    right = measures.logistic_probe(
+        [train[picks] for picks in chosen], [labels[picks] for picks in chosen], test, truth
+    )
+    return 100 * float(right.float().mean())
+
+
+def run(seeds: int, steps: int, denoiser_steps: int) -> Result:
+    """Accuracy by number of labels on five descriptions, each seed its own net and labels."""
+    train, test = digits().train, digits().test
+    mean, basis, _ = measures.principal_directions(train, 32)
+    nets = {
+        "untrained": models.replicate(plain, seeds),
+        "copier": copiers(seeds, steps)[0],
+        "denoiser": denoisers(seeds, denoiser_steps).models,
+    }
+    descriptions = {
+        "pixels": [(train, test)] * seeds,
+        "32 directions": [tuple((images.flatten(1) - mean) @ basis.T for images in (train, test))]
+        * seeds,
+        **{
+            name: list(zip(measures.codes(group, train), measures.codes(group, test), strict=True))
+            for name, group in nets.items()
+        },
+    }
+    accuracy = {  # each (seeds, numbers of labels)
+        name: torch.tensor(
+            [[read_right(*pair, n, seed) for n in LABELLED] for seed, pair in enumerate(pairs)]
+        )
+        for name, pairs in descriptions.items()
+    }
+    at_ten = {name: rows[:, LABELLED.index(10)] for name, rows in accuracy.items()}
+    readings = {
+        f"{name} − pixels, 10 labels a class": right - at_ten["pixels"]
+        for name, right in at_ten.items()
+        if name != "pixels"
+    }
+    return Result(readings, {"accuracy": accuracy})
+
+
+EXPERIMENT = Experiment(
+    claims=(CLAIM,),
+    run=run,
+    short={"seeds": 3, "steps": 3000, "denoiser_steps": 3000},
+    full={"seeds": 10, "steps": 3000, "denoiser_steps": 3000},
+)

@@ -1,0 +1,167 @@
+"""Does a plain autoencoder make digits if its code is sampled well, and are a VAE's blurrier?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aelib import measures, random, sampling
+from aelib.claims import Claim, above, below
+from aelib.experiments.digit_nets import (
+    BETAS,
+    SCHEDULE,
+    N,
+    Trained,
+    denoisers,
+    diffusion,
+    loop,
+    narrow,
+    vaes,
+)
+from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.judge import digits, frechet
+
+GENERATES = Claim(
+    id="5.7",
+    statement="A plain autoencoder generates, if its code is sampled well.",
+    source="Ghosh et al. 2020; chapter 5",
+    reading="code of 8, mixture",
+    measure="Fréchet distance of 360 digits, code of 8, mixture of ten Gaussians",
+    supported={
+        "code of 8, mixture": below(12),
+        "mixture in pixels − in code": above(0),
+        "variational, prior − code of 8, mixture": above(5),
+    },
+    controls=("mixture in pixels", "code of 8, Gaussian"),
+    also=("denoiser, mixture", "denoiser, loop, noise kept", "diffusion model"),
+    fails_when="The code is sampled badly: what one Gaussian draws is nearer to a Gaussian in "
+    "pixels than to digits.",
+)
+BLURRIER = Claim(
+    id="5.8",
+    statement="Samples of a variational autoencoder are blurrier.",
+    source="what is commonly said; chapter 5",
+    reading="lost, prior, β = 0.1",
+    measure="sharpness, as a share of real digits', lost to the code of 8 with a mixture, β = 0.1",
+    supported={"lost, prior, β = 0.1": above(0.03), "lost, mixture, β = 0.03": above(0.03)},
+    conditional={"lost, prior, β = 0.1": above(0.03)},
+    controls=("sharpness, code of 8, mixture", "sharpness, code of 8, copies"),
+    also=("lost, prior, β = 0.3", "lost, prior, β = 0.03"),
+    fails_when="β is small and its code is sampled by a mixture too.",
+)
+
+
+def from_code(nets: Sequence, components: int, draws: int) -> Tensor:
+    """Digits decoded from a density fitted to each net's codes, (draws, seeds, N, …)."""
+    pictures = []
+    for seed, model in enumerate(nets):
+        fitted = sampling.fit_code(measures.codes(model, digits().train), components)
+        codes = [fitted.sample(N, seed + 100 * draw) for draw in range(draws)]
+        pictures.append(torch.stack([sampling.decode(model, code) for code in codes]))
+    return torch.stack(pictures, 1)
+
+
+def from_pixels(components: int, seeds: int, draws: int) -> Tensor:
+    """The same for a density fitted to the pixels themselves."""
+    fitted = sampling.fit_code(digits().train.flatten(1), components)
+    sets = [[fitted.sample(N, s + 100 * d) for s in range(seeds)] for d in range(draws)]
+    return torch.stack([torch.stack(row) for row in sets]).unflatten(-1, digits().shape)
+
+
+def from_prior(nets: Sequence, draws: int) -> Tensor:
+    """Digits decoded from the standard Gaussian, (draws, seeds, N, …)."""
+
+    def draw(model, seed: int) -> Tensor:
+        code = random.normal((N, 8), digits().train, random.generator(seed))
+        return sampling.decode(model, code)
+
+    return torch.stack(
+        [
+            torch.stack([draw(model, seed + 100 * d) for seed, model in enumerate(nets)])
+            for d in range(draws)
+        ]
+    )
+
+
+def sampled(nets: Sequence, draws: int) -> Tensor:
+    """Digits drawn by diffusion models in 20 steps, (draws, seeds, N, …)."""
+    return torch.stack(
+        [
+            torch.stack(
+                [
+                    sampling.sample(model, SCHEDULE, N, steps=20, seed=seed + 100 * d)
+                    for seed, model in enumerate(nets)
+                ]
+            )
+            for d in range(draws)
+        ]
+    )
+
+
+def gallery(made: dict[str, Trained], seeds: int, draws: int) -> dict[str, tuple[float, Tensor]]:
+    """Ways to make digits: the seconds to train one net, and (draws, seeds, N, …)."""
+
+    def way(name: str, pictures: Tensor) -> tuple[float, Tensor]:
+        return made[name].seconds, pictures
+
+    eight, denoiser = made["code of 8"].models, made["denoiser"].models
+    ways = {
+        "Gaussian in pixels": (0.0, from_pixels(1, seeds, draws)),
+        "mixture in pixels": (0.0, from_pixels(10, seeds, draws)),
+        "code of 8, Gaussian": way("code of 8", from_code(eight, 1, draws)),
+        "code of 8, mixture": way("code of 8", from_code(eight, 10, draws)),
+    }
+    for beta in BETAS:
+        name = f"β = {beta:g}"
+        ways[f"variational, {name}, prior"] = way(name, from_prior(made[name].models, draws))
+    flat = from_code(made["β = 0.03"].models, 10, draws)
+    ways["variational, β = 0.03, mixture"] = way("β = 0.03", flat)
+    ways["denoiser, mixture"] = way("denoiser", from_code(denoiser, 10, draws))
+    ways["denoiser, loop, noise kept"] = way("denoiser", loop(denoiser, 50, 0.0, range(draws)))
+    few = min(draws, 2)  # a diffusion model is the dearest to draw from
+    ways["diffusion model"] = way("diffusion", sampled(made["diffusion"].models, few))
+    return ways
+
+
+def run(seeds: int, steps: int, diffusion_steps: int, draws: int) -> Result:
+    """Fréchet distance and sharpness of each way, each seed a mean over draws."""
+    made = {
+        "code of 8": narrow(seeds, steps),
+        **{f"β = {beta:g}": vaes(seeds, steps, beta) for beta in BETAS},
+        "denoiser": denoisers(seeds, 2 * steps),
+        "diffusion": diffusion(seeds, diffusion_steps),
+    }
+    ways = gallery(made, seeds, draws)
+    test = digits().test
+    far = {name: frechet(pictures).mean(0) for name, (_, pictures) in ways.items()}
+    crisp = {
+        name: torch.as_tensor(measures.relative_sharpness(pictures.clamp(0, 1), test)).mean(0)
+        for name, (_, pictures) in ways.items()
+    }
+    copies = measures.outputs(made["code of 8"].models, test).clamp(0, 1)
+    mixture = "code of 8, mixture"
+    prior = torch.stack([far[f"variational, β = {beta:g}, prior"] for beta in BETAS]).amin(0)
+    readings = {
+        **far,
+        "mixture in pixels − in code": far["mixture in pixels"] - far[mixture],
+        "variational, prior − code of 8, mixture": prior - far[mixture],
+        "lost, mixture, β = 0.03": crisp[mixture] - crisp["variational, β = 0.03, mixture"],
+        "sharpness, code of 8, mixture": crisp[mixture],
+        "sharpness, code of 8, copies": measures.relative_sharpness(copies, test),
+        **{
+            f"lost, prior, β = {beta:g}": crisp[mixture]
+            - crisp[f"variational, β = {beta:g}, prior"]
+            for beta in BETAS
+        },
+    }
+    return Result(readings, {"ways": ways})
+
+
+EXPERIMENT = Experiment(
+    claims=(GENERATES, BLURRIER),
+    run=run,
+    short={"seeds": 3, "steps": 1500, "diffusion_steps": 500, "draws": 8},
+    full={"seeds": 4, "steps": 3000, "diffusion_steps": 2000, "draws": 8},
+)

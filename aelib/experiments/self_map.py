@@ -1,0 +1,66 @@
+"""Who walks away when a copier is applied to its own output?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from aelib import measures, sampling
+from aelib.claims import Claim, above, below
+from aelib.experiments.digit_nets import copiers
+from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.judge import digits
+
+CLAIM = Claim(
+    id="5.5",
+    statement="Applied to its own output, a copier lets pictures walk away, the fewer the longer "
+    "it is trained: from 7 in 8 to 1 in 8.",
+    source="the document",
+    reading="10 times, end of training",
+    measure="share of test digits that the copier, applied ten times, moves by more than 0.3 of "
+    "their length, at the end of training",
+    supported={
+        "10 times, end of training": below(0.25),
+        "10 times, step 200": above(0.75),
+        "30 times, end of training": below(0.125),
+    },
+    conditional={"10 times, end of training": below(0.25), "10 times, step 200": above(0.75)},
+    controls=("untrained, 10 times",),
+    fails_when="The map is applied more often: after 30 times nearly everyone has left, and in "
+    "some nets many still have after much longer training.",
+)
+
+
+def walked(times: int) -> Callable[[nn.Module], Tensor]:
+    """The share of test digits that so many applications move by over 0.3 of their length."""
+
+    def share(model: nn.Module) -> Tensor:
+        path = sampling.self_map(model, digits().test, times, clamp=(0, 1))
+        return (measures.distance_moved(path)[-1] > 0.3).float().mean()
+
+    return share
+
+
+def run(seeds: int, steps: int) -> Result:
+    """Shares of digits that walk, by training step and applications."""
+    nets, history = copiers(seeds, steps)
+
+    def at(step: int, times: int):
+        return history[f"walked {times}"][:, history.steps.tolist().index(step)]
+
+    readings = {
+        "10 times, end of training": at(steps, 10),
+        "10 times, step 200": at(200, 10),
+        "30 times, end of training": at(steps, 30),
+        "untrained, 10 times": at(0, 10),
+    }
+    return Result(readings, {"models": nets, "history": history})
+
+
+EXPERIMENT = Experiment(
+    claims=(CLAIM,),
+    run=run,
+    short={"seeds": 3, "steps": 3000},
+    full={"seeds": 6, "steps": 12000},
+)
