@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aelib import fit, models, objectives, random, sampling
+from aelib import fit, measures, models, objectives, random, sampling
 from aelib.experiments.judge import digits
 from aelib.training import History
 
@@ -83,11 +83,19 @@ def diffusion(seeds: int, steps: int) -> Trained:
     return train(build, seeds, steps, objective=objective, lr=2e-3, label="diffusion models")
 
 
+def walked(times: int) -> Callable[[nn.Module], Tensor]:
+    """The share of test digits that so many applications move by over 0.3 of their length."""
+
+    def share(model: nn.Module) -> Tensor:
+        path = sampling.self_map(model, digits().test, times, clamp=(0, 1))
+        return (measures.distance_moved(path)[-1] > 0.3).float().mean()
+
+    return share
+
+
 @cache
 def copiers(seeds: int, steps: int) -> tuple[list, History]:
     """Copiers, and how many digits walk under them while they learn."""
-    from aelib.experiments.self_map import walked
-
     nets = models.replicate(plain, seeds)
     history = fit(
         nets,

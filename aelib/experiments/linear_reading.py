@@ -41,7 +41,8 @@ def labelled(per_class: int, seed: int) -> Tensor:
 def read_right(train: Tensor, test: Tensor, per_class: int, seed: int, draws: int = 2) -> float:
     """Per cent of test digits read right; a mean over labelled draws."""
     labels, truth = digits().train_labels, digits().test_labels
-    assert labels is not None and truth is not None
+    assert labels is not None
+    assert truth is not None
     chosen = [labelled(per_class, 10 * seed + draw) for draw in range(draws)]
     right = measures.logistic_probe(
         [train[picks] for picks in chosen], [labels[picks] for picks in chosen], test, truth

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from torch import Tensor, nn
-
-from aelib import measures, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import copiers
 from aelib.experiments.experiment import Experiment, Result
-from aelib.experiments.judge import digits
 
 CLAIM = Claim(
     id="5.5",
@@ -30,16 +24,6 @@ CLAIM = Claim(
     fails_when="The map is applied more often: after 30 times nearly everyone has left, and in "
     "some nets many still have after much longer training.",
 )
-
-
-def walked(times: int) -> Callable[[nn.Module], Tensor]:
-    """The share of test digits that so many applications move by over 0.3 of their length."""
-
-    def share(model: nn.Module) -> Tensor:
-        path = sampling.self_map(model, digits().test, times, clamp=(0, 1))
-        return (measures.distance_moved(path)[-1] > 0.3).float().mean()
-
-    return share
 
 
 def run(seeds: int, steps: int) -> Result:
