@@ -1,0 +1,254 @@
+"""Which layers of a classifier still hold the picture, and does training change that?"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from aelib import data, fit, inversion, models, objectives, runtime
+from aelib.claims import Claim, above, below
+from aelib.experiments.experiment import Experiment, Result
+
+RESIDUAL = Claim(
+    id="4.1",
+    statement="In a residual net, early layers allow a near-perfect copy of the input without any "
+    "training, and late layers do not.",
+    source="the document, section 4",
+    reading=("ResNet untrained", "stem"),
+    measure="leftover f at the small residual net's stem, untrained",
+    supported={
+        ("ResNet untrained", "stem"): below(0.01),
+        ("ResNet untrained", "stage4"): above(0.5),
+        ("ResNet-50", "conv1", "by image"): below(0.05),
+        ("ResNet-50", "layer4", "by image"): above(0.3),
+    },
+    controls=(
+        "the start",
+        ("ResNet untrained", "stage4", "m_g/m_r"),
+        ("ResNet untrained", "stage4", "m_g/m_r of the start"),
+        ("ResNet-50", "layer4", "m_g/m_r, by image"),
+        ("ResNet-50, calibrated", "layer4", "m_g/m_r, by image"),
+        ("ResNet-50, calibrated", "layer4", "m_g/m_r of the start, by image"),
+    ),
+    also=(
+        ("ResNet untrained", "stage1"),
+        ("ResNet untrained", "stage2"),
+        ("ResNet-50", "layer2", "by image"),
+        ("ResNet-50", "layer4", "m_g/m_r of the start, by image"),
+        ("ResNet-50, calibrated", "layer4", "by image"),
+    ),
+    fails_when="Early means more than the first stage. How late is late depends on the "
+    "statistics: in calibrated nets our search finds the picture less deep.",
+)
+TRANSFORMER = Claim(
+    id="4.2",
+    statement="In a vision transformer too, early layers allow a clear copy of the input, and late "
+    "layers do not.",
+    source="the document, section 4",
+    reading=("ViT untrained", "embedding"),
+    measure="leftover f at the small transformer's embedding, untrained",
+    supported={
+        ("ViT untrained", "embedding"): below(0.01),
+        ("ViT untrained", "block5"): above(0.3),
+    },
+    conditional={
+        ("ViT untrained", "embedding"): below(0.01),
+        ("ViT untrained", "block5"): below(0.1),
+        ("ViT untrained", "token"): above(0.2),
+        ("ViT-L/16", "block 4", "by image"): below(0.1),
+    },
+    controls=(
+        ("ViT untrained", "token", "m_g/m_r"),
+        "elements of the token / of the image",
+        "the start",
+    ),
+    also=(("ViT trained", "block5"), ("ViT-L/16", "block 0", "by image")),
+    fails_when="One reads all tokens: untrained, they keep the picture through every block. It "
+    "holds for the class token, which is what the classifier uses, and which has too few elements "
+    "for an image.",
+)
+TRAINING = Claim(
+    id="4.4",
+    statement="Training to classify changes what layers keep: the first stages of a residual net "
+    "see more, the tokens of a transformer less.",
+    source="this chapter",
+    reading=("ViT block5", "trained / untrained"),
+    measure="leftover in the transformer's last block, trained over untrained, same seed",
+    supported={
+        ("ViT block5", "trained / untrained"): above(2.0),
+        ("ResNet stage1", "trained / untrained"): below(0.9),
+    },
+    conditional={("ViT block5", "trained / untrained"): above(2.0)},
+    controls=(
+        ("ViT block5", "between untrained seeds"),
+        ("ResNet stage1", "between untrained seeds"),
+        ("ResNet stage2", "stale statistics / untrained"),
+        ("ViT untrained", "block5", "m_g/m_r"),
+        ("ViT trained", "block5", "m_g/m_r"),
+    ),
+    also=(("ResNet stage2", "trained / untrained"), ("ViT trained", "block5")),
+    fails_when="One looks at the late stages, which know next to nothing before and after; and "
+    "the gain of the first stage is not there in every seed.",
+)
+
+LAYERS = {
+    "ResNet": ["stem", "stage1", "stage2", "stage3", "stage4", "pool"],
+    "ViT": ["embedding", "block0", "block1", "block3", "block5", "token"],
+}
+BUILDERS = {"ResNet": models.SmallResNet, "ViT": models.SmallViT}
+STAGES = ["conv1", "layer1", "layer2", "layer3", "layer4"]
+WEIGHTS = None  # or "DEFAULT", or a file: see `models.classifier`
+
+
+def pieces_of_photographs(size: int = 32) -> tuple[data.Images, Tensor, Tensor]:
+    """Pieces, whose photograph each is, and a few lively ones from others."""
+    photos = data.load("photos", size=size)
+    names = sorted(set(photos.train_sources))
+    labels = torch.tensor([names.index(source) for source in photos.train_sources])
+    lively = photos.test[photos.test.flatten(1).std(1) > 0.15]
+    return photos, labels, lively[:: len(lively) // 8]
+
+
+def small_nets(seeds: int, steps: int) -> dict[tuple[str, str], list[nn.Module]]:
+    """Untrained and trained nets of each kind, on the same statistics."""
+    photos, labels, _ = pieces_of_photographs()
+    sample, nets = photos.train[:256], {}
+    for kind, build in BUILDERS.items():
+        untrained, trained = (
+            models.replicate(lambda build=build: build(photos.shape, 5), seeds) for _ in range(2)
+        )
+        fit(
+            trained,
+            photos.train,
+            labels=labels,
+            objective=objectives.classify,
+            steps=steps,
+            batch_size=32,
+            label=kind,
+        )
+        if kind == "ResNet":
+            nets[kind, "stale"] = copy.deepcopy(trained)  # as training left its statistics
+            for model in (*untrained, *trained):
+                models.calibrate(model, sample, batch_size=128)
+        nets |= {(kind, "untrained"): untrained, (kind, "trained"): trained}
+    return nets
+
+
+def read_back(
+    nets: Mapping[tuple[str, str], Sequence[nn.Module]], images: Tensor, steps: int
+) -> dict[tuple[str, str], list[inversion.Inversion]]:
+    """Layers read back, an inversion a seed, each net from a start of its own."""
+    return {
+        (kind, state): [
+            inversion.invert(
+                model,
+                images,
+                LAYERS[kind] if state != "stale" else ["stage2"],
+                seeds=[seed],
+                steps=steps,
+            )
+            for seed, model in enumerate(group)
+        ]
+        for (kind, state), group in nets.items()
+    }
+
+
+def within(result: inversion.LayerInversion) -> Tensor:
+    """m_g / m_r: below 1 the layer cannot tell, within the yardstick."""
+    return result.m_g / result.m_r
+
+
+def start_within(result: inversion.LayerInversion) -> Tensor:
+    """The same for the image the search began at."""
+    return result.trace["m_g"][..., 0] / result.m_r
+
+
+def medians(runs: Sequence[inversion.Inversion], layer: str, measure) -> Tensor:
+    """One number a seed: the median over images."""
+    return torch.stack([measure(run[layer]).median() for run in runs])
+
+
+def leftover(result: inversion.LayerInversion) -> Tensor:
+    """f, the share of the start's error that is left."""
+    return result.leftover
+
+
+def large_sizes() -> tuple[int, list[int], torch.device | None]:
+    """Pixels a side, the blocks of ViT-L/16 to read, and the device."""
+    profile = runtime.profile()
+    blocks = profile.pick(cpu=[0, 4], gpu=[0, 1, 4, 12, 23])
+    device = runtime.device() if profile.name == "gpu" else None
+    return profile.pick(cpu=64, gpu=224), blocks, device
+
+
+def read_large(steps: int) -> tuple[Tensor, dict[str, inversion.Inversion]]:
+    """ResNet-50, as built and calibrated, and ViT-L/16 themselves, read back from three pieces."""
+    size, blocks, device = large_sizes()
+    photos = data.load("photos", size=size, train=64, test=64)
+    lively = photos.test[photos.test.flatten(1).std(1).argsort(descending=True)]
+    images, results = lively[:30:10], {}
+    tokens = [f"encoder.layers.encoder_layer_{block}" for block in blocks]
+    for name, architecture, layers in (
+        ("ResNet-50", "resnet50", STAGES),
+        ("ResNet-50, calibrated", "resnet50", STAGES),
+        ("ViT-L/16", "vit_l_16", tokens),
+    ):
+        model = models.classifier(architecture, WEIGHTS, size=size)
+        model = model if device is None else model.to(device)
+        if WEIGHTS is None and name.endswith("calibrated"):
+            sample = photos.train if device is None else photos.train.to(device)
+            models.calibrate(model, sample, batch_size=128)
+        forward = None if WEIGHTS is None else models.imagenet
+        results[name] = inversion.invert(model, images, layers, steps=steps, forward=forward)
+    return images, results
+
+
+def short_name(layer: str) -> str:
+    """A layer's name in a figure."""
+    return layer.replace("encoder.layers.encoder_layer_", "block ")
+
+
+def run(seeds: int, train_steps: int, images: int, steps: int, large_steps: int) -> Result:
+    """Small nets of both kinds, untrained and trained; the large ones, untrained."""
+    photos, _, lively = pieces_of_photographs()
+    nets = small_nets(seeds, train_steps)
+    read = read_back(nets, lively[:images], steps)
+    readings = {"the start": [1.0] * seeds}
+    for (kind, state), runs in read.items():
+        for layer in runs[0]:
+            readings[f"{kind} {state}", layer] = medians(runs, layer, leftover)
+            readings[f"{kind} {state}", layer, "m_g/m_r"] = medians(runs, layer, within)
+    readings["ResNet untrained", "stage4", "m_g/m_r of the start"] = medians(
+        read["ResNet", "untrained"], "stage4", start_within
+    )
+    token = inversion.features(nets["ViT", "untrained"][0], lively[:1], "token")["token"]
+    share = token.numel() / lively[0].numel()
+    readings["elements of the token / of the image"] = [share] * seeds
+
+    for kind, layer in (("ViT", "block5"), ("ResNet", "stage1"), ("ResNet", "stage2")):
+        before, after = (readings[f"{kind} {state}", layer] for state in ("untrained", "trained"))
+        readings[f"{kind} {layer}", "trained / untrained"] = after / before
+        readings[f"{kind} {layer}", "between untrained seeds"] = before / before.roll(1)
+    stale = readings["ResNet stale", "stage2"] / readings["ResNet untrained", "stage2"]
+    readings["ResNet stage2", "stale statistics / untrained"] = stale
+
+    pieces, large = read_large(large_steps)
+    for name, result in large.items():
+        for layer in result:
+            row, place = result[layer], (name, short_name(layer))
+            readings[(*place, "by image")] = row.leftover[0]
+            readings[(*place, "m_g/m_r, by image")] = within(row)[0]
+            readings[(*place, "m_g/m_r of the start, by image")] = start_within(row)[0]
+    show = {"read": read, "images": lively, "large": large, "pieces": pieces, "models": nets}
+    return Result(readings, show)
+
+
+EXPERIMENT = Experiment(
+    claims=(RESIDUAL, TRANSFORMER, TRAINING),
+    run=run,
+    short={"seeds": 3, "train_steps": 30, "images": 2, "steps": 30, "large_steps": 12},
+    full={"seeds": 3, "train_steps": 300, "images": 2, "steps": 100, "large_steps": 100},
+)

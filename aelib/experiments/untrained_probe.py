@@ -1,0 +1,122 @@
+"""What can be read of the corruption off a net that was never trained?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from aelib import data, inversion, measures, models, random
+from aelib.claims import Claim, above
+from aelib.experiments.experiment import Experiment, Result
+
+CLAIM = Claim(
+    id="4.10",
+    statement="An untrained U-Net with skips can infer the corruption process.",
+    source="the document, section 4",
+    reading="decoder with skips − one convolution",
+    measure="R² for σ of a linear probe on the last decoder stage, untrained, less that of one "
+    "untrained convolution",
+    supported={
+        "decoder with skips − one convolution": above(0.05),
+        "output, skips": above(0.8),
+    },
+    controls=(
+        "one convolution",
+        "one convolution, SiLU",
+        "first stage, skips",
+        "pixels and squares",
+        "one number: sharpness",
+        "raw pixels",
+        "decoder, no skips",
+        "shuffled",
+        "noise: raw pixels",
+    ),
+    also=(
+        "decoder with skips − pixels and squares",
+        "decoder, skips",
+        "output, no skips",
+        "noise: decoder, skips",
+        "noise: decoder, no skips",
+    ),
+    fails_when="The probe that reads it counts as training, or a single untrained convolution is "
+    "allowed to compete.",
+)
+
+NODES = {"first stage": "encoder.0", "decoder": "decoder.0", "output": "output"}
+
+
+def corrupted(images: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Images each with its own noise level: (noisy, levels, noise)."""
+    source = random.generator(seed)
+    levels = 0.05 + 0.45 * random.uniform((len(images),), images, source)
+    noise = levels.view(-1, 1, 1, 1) * random.normal(images.shape, images, source)
+    return images + noise, levels, noise
+
+
+def one_convolution(
+    images: Tensor, seed: int, activation: Callable[[Tensor], Tensor] = torch.relu
+) -> Tensor:
+    """As many features as the decoder's last stage, from one layer."""
+    kernels = random.normal((16, 1, 3, 3), images, random.generator(seed)) / 3
+    return activation(nn.functional.conv2d(images, kernels, padding=1))
+
+
+def plain_features(images: Tensor, seed: int) -> dict[str, Tensor]:
+    """What needs no more than one layer, by name."""
+    flat = images.flatten(1)
+    return {
+        "raw pixels": flat,
+        "pixels and squares": torch.cat([flat, flat.square()], 1),
+        "one convolution": one_convolution(images, seed),
+        "one convolution, SiLU": one_convolution(images, seed, nn.functional.silu),
+        "one number: sharpness": measures.sharpness(images)[:, None],
+    }
+
+
+def net_features(digits: data.Images, images: Tensor, skips: str, seed: int) -> dict[str, Tensor]:
+    """The features of an untrained U-Net, by the name of the node."""
+    (model,) = models.replicate(
+        lambda: models.DiffusionUNet(digits.shape, width=16, skips=skips == "skips", time=False),
+        seeds=1,
+        first=seed,
+    )
+    features = inversion.features(model, images, list(NODES.values()))
+    return {f"{name}, {skips}": features[node] for name, node in NODES.items()}
+
+
+def run(seeds: int, examples: int, draws: int) -> Result:
+    """R² for σ, and for the noise itself ("noise: …"); each example `draws` times, noise anew."""
+    digits = data.load("digits").take(examples)
+    rows: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        noisy, levels, noise = corrupted(digits.train.repeat(draws, 1, 1, 1), seed)
+        unseen, test_levels, test_noise = corrupted(digits.test, seeds + seed)
+        described, test_described = (
+            plain_features(images, seed)
+            | net_features(digits, images, "skips", seed)
+            | net_features(digits, images, "no skips", seed)
+            for images in (noisy, unseen)
+        )
+        for name, features in described.items():
+            probe = measures.ridge_probe(features, levels, test_described[name], test_levels)
+            rows.setdefault(name, []).append(float(probe.r2))
+            if name == "decoder, skips":
+                rows.setdefault("shuffled", []).append(float(probe.shuffled))
+            if name == "raw pixels" or name.endswith("skips"):
+                probe = measures.ridge_probe(features, noise, test_described[name], test_noise)
+                rows.setdefault(f"noise: {name}", []).append(float(probe.r2))
+    readings = {name: torch.tensor(values) for name, values in rows.items()}
+    for rival in ("one convolution", "pixels and squares"):
+        ahead = readings["decoder, skips"] - readings[rival]
+        readings[f"decoder with skips − {rival}"] = ahead
+    return Result(readings)
+
+
+EXPERIMENT = Experiment(
+    claims=(CLAIM,),
+    run=run,
+    short={"seeds": 3, "examples": 600, "draws": 1},
+    full={"seeds": 3, "examples": 1437, "draws": 6},
+)
