@@ -34,6 +34,7 @@ ROOMS = (
     "figures",
     "inversion",
     "claims",
+    "experiments",
     "__main__",
 )
 

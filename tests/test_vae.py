@@ -58,14 +58,14 @@ def test_its_layers_are_those_of_the_plain_net_but_for_the_log_variances():
     ours = vae(depth=5)
     extra = 16 * 5 + 5
     assert models.count_parameters(ours) == models.count_parameters(plain) + extra
-    outline = [str(layer) for part in (plain.encoder, plain.decoder) for layer in part]
-    found = [str(layer) for part in (ours.encoder, ours.decoder) for layer in part]
-    assert [re.sub("out_features=10", "out_features=5", one) for one in found] == outline
+    outline = [str(layer) for half in (plain.encoder, plain.decoder) for layer in half]
+    layers = [str(layer) for half in (ours.encoder, ours.decoder) for layer in half]
+    assert [re.sub("out_features=10", "out_features=5", layer) for layer in layers] == outline
 
 
 def test_draws_have_the_posterior_s_mean_and_deviation():
     posterior = models.Posterior(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, -2.0]]))
-    many = models.Posterior(*(one.expand(40_000, 2) for one in posterior))
+    many = models.Posterior(*(values.expand(40_000, 2) for values in posterior))
     drawn = many.sample(torch.Generator().manual_seed(1))
     assert drawn.mean(0).tolist() == pytest.approx([1, -2], abs=0.02)
     assert drawn.std(0).tolist() == pytest.approx([1, math.exp(-1)], rel=0.02)
@@ -137,10 +137,6 @@ def test_what_cannot_work_is_refused():
         objectives.variational("0.1")
     with pytest.raises(TypeError, match="one of them"):
         objectives.variational(0.1, sigma=0.2)
-    with pytest.raises(ValueError, match="odd"):
-        vae(depth=4)
-    with pytest.raises(ValueError, match="code"):
-        vae(code=0)
     plain = models.MLPAutoencoder(SHAPE, width=8, depth=3)
     with pytest.raises(objectives.ObjectiveError, match=r"posterior.*MLPAutoencoder"):
         objectives.variational(0.1)(plain, IMAGES)

@@ -7,8 +7,8 @@ made, and matplotlib is imported only when needed.
 """
 
 from aelib.figures.bar_charts import bars, grouped_bars
-from aelib.figures.explorers.page import Explorer
 from aelib.figures.explorers.pad import Pad, pad
+from aelib.figures.explorers.page import Explorer
 from aelib.figures.explorers.slider import explore
 from aelib.figures.grids import grid, pixels_png
 from aelib.figures.heatmaps import heat

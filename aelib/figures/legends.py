@@ -1,4 +1,4 @@
-"""Which line is which: labels at the lines' ends where they fit, else a legend above the picture."""
+"""Which line is which: labels at the lines' ends where they fit, else a legend above."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aelib import checks, models
+from aelib import checks
 from aelib.figures.explorers.decoder import page_gap, run_decoder, translated
 from aelib.figures.explorers.page import Explorer, check_weight, filled, png_size
 from aelib.figures.grids import grid
@@ -80,7 +80,8 @@ def pad(
 
     Source: chapter 5.
 
-    >>> model = models.MLPAutoencoder((1, 4, 4), width=16, depth=3, code=2)
+    >>> from aelib.models import MLPAutoencoder
+    >>> model = MLPAutoencoder((1, 4, 4), width=16, depth=3, code=2)
     >>> pad(model, torch.rand(9, 2), name="play-pad", alt="Nine points and a lattice of digits.")
     <Pad play-pad>
     """

@@ -1,4 +1,4 @@
-"""What every explorer is: one piece of HTML, from a template and a script, light enough for a page."""
+"""What every explorer is: one piece of HTML from a template and a script, light enough."""
 
 from __future__ import annotations
 
