@@ -283,7 +283,7 @@ def array(value: Any, name: str, axes: Sequence[str | int], *, gaps: bool = Fals
         raise ValueError(message(name, expected, Described(f"shape {result.shape}")))
     bad = np.isinf(result) if gaps else ~np.isfinite(result)
     if bad.any():
-        got = Described(f"{bad.sum()} of {bad.size} that are infinite{'' if gaps else ' or NaN'}")
+        got = Described(f"{bad.sum()} that are infinite{'' if gaps else ' or NaN'}")
         raise ValueError(message(name, "finite values", got, "look for a run that diverged"))
     return result
 

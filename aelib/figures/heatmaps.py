@@ -49,6 +49,8 @@ def heat(
     >>> words = {"xlabel": "images", "ylabel": "layers", "label": "share"}
     >>> figure = heat([[0.1, 0.9]], xlabels=[4, 16], ylabels=[2], **words)
     """
+    from matplotlib.text import Text
+
     cells = checks.array(matrix, "matrix", ("rows", "columns"), gaps=True)
     rows, columns = cells.shape
     xticks = [str(x) for x in checks.as_many(xlabels, "xlabels", columns, "texts, one a column")]
@@ -73,14 +75,27 @@ def heat(
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     if title:
         ax.set_title(title)
-    figure.draw_without_rendering()  # the cells get their width, or nearly, if panels follow
-    room = 0.8 * ax.bbox.width / figure.dpi / columns
-    if max(text_width(text, SMALL) for text in xticks) > room:
-        ax.tick_params(axis="x", rotation=90)
+
     texts = np.vectorize(lambda x: "–" if np.isnan(x) else format_number(x, number))(cells)
-    size = SMALL * min(1, room / max(text_width(text, SMALL) for text in texts.flat))
+    widest = max(text_width(text, SMALL) for text in texts.flat)
+
+    def room() -> float:
+        """Inches that a cell has across for a text."""
+        return 0.84 * ax.bbox.width / figure.dpi / columns
+
+    class Fitted(Text):
+        """A number as large as its cell has room for, known only when all panels are in place."""
+
+        def draw(self, renderer: Any) -> None:
+            self.set_fontsize(SMALL * min(1, room() / widest))
+            super().draw(renderer)
+
+    shade = np.asarray(image.norm(cells))
     for (i, j), text in np.ndenumerate(texts):
         # Black and white stand out equally from cividis at 0.47 of its way, 4.5 to 1.
-        color = "white" if image.norm(cells[i, j]) < 0.47 else "black"
-        ax.text(j, i, text, ha="center", va="center", size=size, color=color)
+        color = "white" if shade[i, j] < 0.47 else "black"
+        ax.add_artist(Fitted(j, i, text, ha="center", va="center", color=color))
+    figure.draw_without_rendering()  # the cells get their size, or nearly, if panels follow
+    if max(text_width(text, SMALL) for text in xticks) > room():
+        ax.tick_params(axis="x", rotation=90)
     return figure

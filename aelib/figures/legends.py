@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 End = tuple["Line2D", str, float]
 
 
-def _heights(figure: Figure, ax: Axes, x: float, ends: Sequence[End]) -> tuple[np.ndarray, ...]:
+def _heights(
+    figure: Figure, ax: Axes, x: float, ends: Sequence[End]
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Of the lines' ends, and of labels beside them that do not overlap; in shares of the axes.
 
     The last value is what a label needs.

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from aelib import checks, runtime
 from aelib.figures.theme import style
 
@@ -92,7 +94,7 @@ def png(figure: Figure) -> bytes:
     picture = Image.open(raw).convert("RGB")  # the paper is opaque: nothing is lost with alpha
     reduced = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     difference = ImageChops.difference(picture, reduced.convert("RGB"))
-    moved = max(high for _, high in difference.getextrema())
+    moved = np.asarray(difference).max()
     allowed = 0 if any(ax.images for ax in figure.axes) else 16
     (reduced if moved <= allowed else picture).save(out, format="png", optimize=True)
     return out.getvalue()

@@ -51,7 +51,7 @@ def style() -> Iterator[None]:
     """
     import matplotlib
 
-    settings = {
+    settings: Any = {
         "figure.dpi": DPI,
         "savefig.dpi": "figure",
         "figure.facecolor": PAPER,

@@ -47,7 +47,7 @@ def field(
     end = checks.array(end, "end", start.shape)
 
     figure, ax = axes_for(ax, 0.8 * WIDTH)
-    dots = ax.scatter(*points.T, 20, STROKES[1].color, edgecolors=INK, linewidths=0.5, zorder=3)
+    dots = ax.scatter(*points.T, s=20, c=STROKES[1].color, edgecolors=INK, linewidths=0.5, zorder=3)
     ax.quiver(
         *start.T,
         *(end - start).T,

@@ -175,7 +175,7 @@ def _still(
     left.scatter(*places.T, s=3, c=[COLORS[kind] for kind in kinds], alpha=0.6, linewidths=0)
     for kind in set(names) & set(kinds.tolist()):
         spot = _median(places, kinds, kind)
-        left.text(*spot, names[kind], ha="center", va="center", weight="bold", color=INK)
+        left.text(spot[0], spot[1], names[kind], ha="center", va="center", weight="bold", color=INK)
     left.set(xlabel="first number of the code", ylabel="second", aspect="equal")
     left.grid(False)
     grid(lattice, ax=right)
