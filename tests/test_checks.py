@@ -109,6 +109,45 @@ REFUSED = {
         ValueError,
         "shape: expected (channels, height, width), such as (3, 32, 32), got 8",
     ),
+    "shape: not divisible": (
+        lambda: checks.shape((3, 30, 5), multiple=8),
+        ValueError,
+        "shape: expected height and width divisible by 8, got (3, 30, 5); (3, 24, 8) or (3, 32, 8) "
+        "would do",
+    ),
+    "shape: less than the multiple": (
+        lambda: checks.shape((3, 3, 3), multiple=4),
+        ValueError,
+        "shape: expected height and width divisible by 4, got (3, 3, 3); (3, 4, 4) would do",
+    ),
+    "counts": (
+        lambda: checks.counts(width=3, depth=0),
+        ValueError,
+        "depth: expected 1 or more, got 0",
+    ),
+    "sized": (
+        lambda: checks.sized(GOOD[0], (3, 4, 4)),
+        ValueError,
+        "images: expected (n, 3, 4, 4), got torch.float32 of shape (3, 4, 4); build the model for "
+        "their shape",
+    ),
+    "module: none": (
+        lambda: checks.module("net"),
+        TypeError,
+        "model: expected a torch.nn.Module, got 'net'",
+    ),
+    "module: lazy": (
+        lambda: checks.module(torch.nn.Sequential(torch.nn.LazyLinear(2))),
+        ValueError,
+        "model: expected one whose weights have values, got Sequential whose 0.weight is not made "
+        "yet (lazy); call it on images once, before",
+    ),
+    "module: meta": (
+        lambda: checks.module(torch.nn.BatchNorm2d(2, affine=False, device="meta")),
+        ValueError,
+        "model: expected one whose weights have values, got BatchNorm2d whose running_mean is "
+        "without values (meta); build it on a device that holds values",
+    ),
     "tensor: a list": (
         lambda: checks.tensor([1.0], "codes", ("n", 2)),
         TypeError,
@@ -236,6 +275,37 @@ REFUSED = {
         ValueError,
         "model(images): expected finite values, got some that are NaN or infinite",
     ),
+    "output: nan, and what to do": (
+        lambda: checks.output(GOOD * math.nan, GOOD, advice="take fewer steps"),
+        ValueError,
+        "model(images): expected finite values, got some that are NaN or infinite; "
+        "take fewer steps",
+    ),
+    "number: at the open end above": (
+        lambda: checks.number(1, "first", above=0, below=1),
+        ValueError,
+        "first: expected a finite number, above 0 and below 1, got 1",
+    ),
+    "interval: falling": (
+        lambda: checks.interval((1, 0), "clamp"),
+        ValueError,
+        "clamp: expected a lower and a higher number, such as (0, 1), got (1, 0)",
+    ),
+    "interval: a number": (
+        lambda: checks.interval(1, "clamp"),
+        ValueError,
+        "clamp: expected a lower and a higher number, such as (0, 1), got 1",
+    ),
+    "interval: text": (
+        lambda: checks.interval((0, "1"), "clamp"),
+        TypeError,
+        "clamp[1]: expected a number, got '1'",
+    ),
+    "span: more than rounding": (
+        lambda: checks.values_in(torch.tensor([0, 1.00001]), "images", (0, 1)),
+        ValueError,
+        "images: expected values in [0, 1], got values from 0 to 1.00001",
+    ),
 }
 
 
@@ -327,3 +397,25 @@ def test_labels_of_any_whole_kind_become_int64():
         result = checks.labels(torch.tensor([0, 2], dtype=dtype), 2, classes=3)
         assert result.dtype == torch.int64
         assert result.tolist() == [0, 2]
+
+
+def test_rows_are_codes_or_images_and_nothing_between():
+    assert checks.rows(torch.ones(2, 1, 4, 4), "codes", least=2).shape == (2, 16)
+    for value, words in (
+        (torch.ones(2, 3, 4), r"codes: .* \(n, k\), got .*flatten what one example has"),
+        (torch.ones(1, 3), "codes: expected 2 examples or more"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            checks.rows(value, "codes", least=2)
+
+
+def test_output_may_be_infinite_where_a_map_may_diverge():
+    infinite = torch.tensor([[math.inf]])
+    assert checks.output(infinite, like=infinite, finite=False) is infinite
+    with pytest.raises(ValueError, match=r"model\(images\): expected finite"):
+        checks.output(infinite, like=infinite)
+
+
+def test_rounding_beyond_a_span_is_allowed():
+    for span in ((0, 1), (-1, 1)):
+        checks.values_in(torch.tensor([span[0] - 1e-7, span[1] + 1.2e-7]), "images", span)

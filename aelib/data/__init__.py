@@ -21,7 +21,6 @@ from aelib.data.noise import (
     shift,
     white_noise,
 )
-from aelib.data.schedule import Schedule, cosine_schedule, linear_schedule, to_images, to_model
 from aelib.data.sets import load
 
 __all__ = [
@@ -31,19 +30,14 @@ __all__ = [
     "Images",
     "Mask",
     "MixedNoise",
-    "Schedule",
     "Shift",
     "UnreadableImagesWarning",
     "contrast",
-    "cosine_schedule",
     "gaussian",
-    "linear_schedule",
     "load",
     "masked",
     "mixed",
     "read_images",
     "shift",
-    "to_images",
-    "to_model",
     "white_noise",
 ]
