@@ -117,8 +117,9 @@ def number(
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
+    below: float | None = None,
 ) -> float:
-    """A finite number, at least `least`, above `above` and at most `most`, as a float.
+    """A finite number within the ends that are given, as a float; `above`, `below` exclude theirs.
 
     A tensor or array of one element counts as a number.
 
@@ -133,6 +134,7 @@ def number(
         (least, "{:g} or more", operator.ge),
         (above, "above {:g}", operator.gt),
         (most, "{:g} or less", operator.le),
+        (below, "below {:g}", operator.lt),
     )
     given = [(bound, words, holds) for bound, words, holds in limits if bound is not None]
     if not math.isfinite(result) or not all(holds(result, bound) for bound, _, holds in given):
@@ -140,6 +142,18 @@ def number(
         expected = f"a finite number, {words}" if words else "a finite number"
         raise ValueError(message(name, expected, Described(f"{result:g}") if single else value))
     return result
+
+
+def interval(value: Any, name: str) -> tuple[float, float]:
+    """A lower and a higher number.
+
+    >>> interval((0, 1), "clamp")
+    (0.0, 1.0)
+    """
+    pair = tuple(value) if isinstance(value, tuple | list) else ()
+    if len(pair) != 2 or not number(pair[0], f"{name}[0]") < number(pair[1], f"{name}[1]"):
+        raise ValueError(message(name, "a lower and a higher number, such as (0, 1)", value))
+    return float(pair[0]), float(pair[1])
 
 
 def function(value: Any, name: str, example: str) -> Callable:
@@ -339,17 +353,20 @@ def images(
 def values_in(value: Tensor, name: str, span: tuple[float, float]) -> None:
     """Values within `span`, both ends included; says so where they look like bytes or [-1, 1].
 
-    >>> values_in(torch.ones(1, 1, 8, 8), "images", (0, 1))
+    A millionth of the span beyond an end is rounding, and allowed.
+
+    >>> values_in(torch.tensor([0.0, 1.0000001]), "images", (0, 1))
     """
     low, high = _ends(value)
-    if span[0] <= low and high <= span[1]:
+    rounding = 1e-6 * (span[1] - span[0])
+    if span[0] - rounding <= low and high <= span[1] + rounding:
         return
     advice = ""
     if low >= 0 and high > 10:
         advice = f"if they run from 0 to 255, use {name} / 255"
     elif span == (0, 1) and -1 <= low < 0 and high <= 1:
         advice = f"if they run from -1 to 1, use ({name} + 1) / 2"
-    got = Described(f"values from {low:.4g} to {high:.4g}")
+    got = Described(f"values from {low:.6g} to {high:.6g}")
     raise ValueError(message(name, f"values in [{span[0]:g}, {span[1]:g}]", got, advice))
 
 
@@ -399,8 +416,25 @@ def labels(value: Any, n: int, name: str = "labels", classes: int | None = None)
     return value.long()
 
 
-def output(value: Any, like: Tensor, name: str = "model") -> Tensor:
-    """What an autoencoder gave back: of the shape it got, and finite.
+def rows(
+    value: Any, name: str, least: int = 1, dtypes: Collection[torch.dtype] | None = None
+) -> Tensor:
+    """Codes or features of `least` examples or more, (n, k) or as images, flattened to (n, k).
+
+    >>> rows(torch.zeros(5, 3, 2, 2), "codes").shape
+    torch.Size([5, 12])
+    """
+    axes = IMAGES if getattr(value, "ndim", 2) == 4 else ("n", "k")
+    result = tensor(value, name, axes, dtypes=dtypes, advice="flatten what one example has")
+    if len(result) < least:
+        raise ValueError(message(name, f"{least} examples or more", value))
+    return result.flatten(1)
+
+
+def output(
+    value: Any, like: Tensor, name: str = "model", advice: str = "", finite: bool = True
+) -> Tensor:
+    """What an autoencoder gave back: of the shape it got, and `finite`; else `advice` helps.
 
     >>> output(torch.ones(2, 3), like=torch.zeros(2, 3)).shape
     torch.Size([2, 3])
@@ -409,7 +443,7 @@ def output(value: Any, like: Tensor, name: str = "model") -> Tensor:
         got = Described(f"one that returns {described(value)}")
         expected = f"one that gives back the shape it gets, {tuple(like.shape)}"
         raise ValueError(message(name, expected, got, "change its shape argument or last layer"))
-    if not value.isfinite().all():
+    if finite and not value.isfinite().all():
         got = Described("some that are NaN or infinite")
-        raise ValueError(message(f"{name}(images)", "finite values", got))
+        raise ValueError(message(f"{name}(images)", "finite values", got, advice))
     return value

@@ -65,7 +65,7 @@ def bare_training(net: nn.Module, images: torch.Tensor, batch: int, steps: int) 
     """Noise prediction as anyone would write it."""
     place = runtime.device()
     net, images = net.to(place).train(), images.to(place)
-    bars = torch.tensor(ae.data.cosine_schedule(TIMES).alphas_bar).to(place)
+    bars = torch.tensor(ae.objectives.cosine_schedule(TIMES).alphas_cumprod).to(place)
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     for _ in range(steps):
         drawn = 2 * images[torch.randint(len(images), (batch,), device=place)] - 1
@@ -80,7 +80,7 @@ def bare_training(net: nn.Module, images: torch.Tensor, batch: int, steps: int) 
 @torch.no_grad()
 def bare_sampling(net: nn.Module, shape: tuple[int, ...], n: int, steps: int) -> torch.Tensor:
     """DDIM as anyone would write it."""
-    bars = ae.data.cosine_schedule(TIMES).alphas_bar
+    bars = ae.objectives.cosine_schedule(TIMES).alphas_cumprod
     times = torch.linspace(TIMES - 1, 0, steps).round().long().tolist()
     place = next(net.parameters()).device
     state = torch.randn(n, *shape).to(place)
@@ -96,7 +96,7 @@ def bare_sampling(net: nn.Module, shape: tuple[int, ...], n: int, steps: int) ->
 def measure(quick: bool) -> list[dict]:
     """One row a size, on one thread; seconds are of the processor where that is the CPU."""
     rows = []
-    schedule = ae.data.cosine_schedule(TIMES)
+    schedule = ae.objectives.cosine_schedule(TIMES)
     objective = ae.objectives.diffusion(schedule)
     for side, channels, width, downs, batch, steps in SIZES:
         shape = (channels, side, side)
@@ -117,8 +117,8 @@ def measure(quick: bool) -> list[dict]:
             "bare": lambda plain=plain, shape=shape, batch=batch, steps=steps: bare_sampling(
                 plain, shape, batch, 2 * steps
             ),
-            "aelib": lambda net=net, shape=shape, batch=batch, steps=steps: ae.sampling.ddim(
-                net, schedule, shape, batch, steps=2 * steps
+            "aelib": lambda net=net, batch=batch, steps=steps: ae.sampling.sample(
+                net, schedule, batch, steps=2 * steps
             ),
         }
         with runtime.threads(1):

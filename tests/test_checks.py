@@ -276,6 +276,37 @@ REFUSED = {
         ValueError,
         "model(images): expected finite values, got some that are NaN or infinite",
     ),
+    "output: nan, and what to do": (
+        lambda: checks.output(GOOD * math.nan, GOOD, advice="take fewer steps"),
+        ValueError,
+        "model(images): expected finite values, got some that are NaN or infinite; "
+        "take fewer steps",
+    ),
+    "number: at the open end above": (
+        lambda: checks.number(1, "first", above=0, below=1),
+        ValueError,
+        "first: expected a finite number, above 0 and below 1, got 1",
+    ),
+    "interval: falling": (
+        lambda: checks.interval((1, 0), "clamp"),
+        ValueError,
+        "clamp: expected a lower and a higher number, such as (0, 1), got (1, 0)",
+    ),
+    "interval: a number": (
+        lambda: checks.interval(1, "clamp"),
+        ValueError,
+        "clamp: expected a lower and a higher number, such as (0, 1), got 1",
+    ),
+    "interval: text": (
+        lambda: checks.interval((0, "1"), "clamp"),
+        TypeError,
+        "clamp[1]: expected a number, got '1'",
+    ),
+    "span: more than rounding": (
+        lambda: checks.values_in(torch.tensor([0, 1.00001]), "images", (0, 1)),
+        ValueError,
+        "images: expected values in [0, 1], got values from 0 to 1.00001",
+    ),
 }
 
 
@@ -401,3 +432,25 @@ def test_with_gaps_only_infinities_are_refused():
 def test_as_many_counts():
     with pytest.raises(ValueError, match="labels: expected 2 texts, got 1"):
         checks.as_many(["in"], "labels", 2, "texts")
+
+
+def test_rows_are_codes_or_images_and_nothing_between():
+    assert checks.rows(torch.ones(2, 1, 4, 4), "codes", least=2).shape == (2, 16)
+    for value, words in (
+        (torch.ones(2, 3, 4), r"codes: .* \(n, k\), got .*flatten what one example has"),
+        (torch.ones(1, 3), "codes: expected 2 examples or more"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            checks.rows(value, "codes", least=2)
+
+
+def test_output_may_be_infinite_where_a_map_may_diverge():
+    infinite = torch.tensor([[math.inf]])
+    assert checks.output(infinite, like=infinite, finite=False) is infinite
+    with pytest.raises(ValueError, match=r"model\(images\): expected finite"):
+        checks.output(infinite, like=infinite)
+
+
+def test_rounding_beyond_a_span_is_allowed():
+    for span in ((0, 1), (-1, 1)):
+        checks.values_in(torch.tensor([span[0] - 1e-7, span[1] + 1.2e-7]), "images", span)

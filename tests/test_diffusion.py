@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from aelib import data, models, objectives, training
+from aelib import models, objectives, training
 
 SHAPE = (2, 8, 8)
 IMAGES = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -89,7 +89,7 @@ def test_the_time_changes_the_answer_and_without_it_nothing_is_told():
 def test_gain_zero_answers_nothing_and_learns_all_the_same():
     model = build(gain=0)
     assert torch.equal(model(IMAGES, TIMES), torch.zeros_like(IMAGES))
-    schedule = data.cosine_schedule(20)
+    schedule = objectives.cosine_schedule(20)
     history = training.fit(
         model, IMAGES, objective=objectives.diffusion(schedule), steps=60, lr=5e-3, batch=None
     )
@@ -146,7 +146,7 @@ def test_the_sinusoidal_embedding_in_closed_form():
 
 def test_seeds_as_one_graph_are_the_seeds():
     pair = models.replicate(lambda: models.DiffusionUNet(SHAPE, 8, steps=20), 2)
-    objective = objectives.diffusion(data.cosine_schedule(20))
+    objective = objectives.diffusion(objectives.cosine_schedule(20))
     stack = training.Stack(pair, lambda stack: objective(stack, IMAGES.expand(2, *IMAGES.shape)))
     both = stack(IMAGES.expand(2, *IMAGES.shape), TIMES.expand(2, 3))
     for model, output in zip(pair, both, strict=True):
@@ -197,7 +197,7 @@ def test_a_model_without_time_refuses_one():
 
 def test_the_loss_is_the_error_in_the_noise():
     """A net that finds the noise by the schedule's own formula has no loss; one that says 0, 1."""
-    schedule = data.cosine_schedule(20)
+    schedule = objectives.cosine_schedule(20)
     objective = objectives.diffusion(schedule)
 
     def knows(states, times):
@@ -218,7 +218,7 @@ def test_times_are_drawn_from_the_whole_schedule_one_an_image():
         seen.append(times)
         return states
 
-    objective = objectives.diffusion(data.cosine_schedule(5))
+    objective = objectives.diffusion(objectives.cosine_schedule(5))
     torch.manual_seed(0)
     losses = objective(watch, torch.rand(2, 500, *SHAPE))
     assert losses.shape == seen[0].shape == (2, 500)
@@ -231,7 +231,7 @@ def test_times_are_drawn_from_the_whole_schedule_one_an_image():
 
 def test_fit_trains_it_and_repeats_itself():
     images = torch.rand(40, *SHAPE, generator=torch.Generator().manual_seed(1))
-    objective = objectives.diffusion(data.cosine_schedule(20))
+    objective = objectives.diffusion(objectives.cosine_schedule(20))
     first, second = build(), build()
     runs = [
         training.fit(net, images, objective=objective, steps=30, batch=16, lr=3e-3)
@@ -240,18 +240,32 @@ def test_fit_trains_it_and_repeats_itself():
     assert runs[0].loss[0, -1] < runs[0].loss[0, 0]
     for mine, its in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(mine, its)
-    assert repr(objective) != repr(objectives.diffusion(data.cosine_schedule(21)))
+    assert repr(objective) != repr(objectives.diffusion(objectives.cosine_schedule(21)))
     assert copy.deepcopy(objective) == objective
 
 
 def test_bad_objectives_are_refused():
     with pytest.raises(TypeError, match="schedule: expected a Schedule"):
         objectives.diffusion(1000)
-    objective = objectives.diffusion(data.cosine_schedule(20))
-    with pytest.raises(ValueError, match="shape"):
+    objective = objectives.diffusion(objectives.cosine_schedule(20))
+    with pytest.raises(objectives.ObjectiveError, match=r"model: .*shape"):
         objective(lambda states, times: states[..., 1:], IMAGES)
     for steps in (10, 40):  # fewer would fail late, more would train on the wrong noise
-        with pytest.raises(ValueError, match=f"knows {steps} times and the schedule has 20"):
+        with pytest.raises(ValueError, match=rf"model: .* 20 times .* built for {steps}"):
             training.fit([build(steps=steps), build(steps=steps)], IMAGES, objective=objective)
-    with pytest.raises(ValueError, match=r"^net: it knows 10 times"):  # through a wrapper too
+    with pytest.raises(ValueError, match=r"^model: .* built for 10"):  # through a wrapper too
         training.fit(torch.nn.DataParallel(build(steps=10)), IMAGES, objective=objective)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_images_outside_its_span_are_refused(gradients):
+    """In [−1, 1] they would become [−3, 1], which nothing afterwards would show."""
+    objective = objectives.diffusion(objectives.cosine_schedule(20))
+    assert objective.span == (0, 1)
+    with torch.set_grad_enabled(gradients):
+        for images in (2 * IMAGES - 1, 255 * IMAGES):
+            with pytest.raises(
+                objectives.ObjectiveError, match=r"images: .*\[0, 1\].*; if they run"
+            ):
+                objective(lambda states, times: states, images)
+        objective(lambda states, times: states, torch.full_like(IMAGES, 1 + 1e-7))  # rounding

@@ -57,9 +57,8 @@ def heat(
     yticks = [str(y) for y in checks.as_many(ylabels, "ylabels", rows, "texts, one a row")]
     if np.isnan(cells).all():
         raise ValueError(checks.message("matrix", "a cell that was measured", matrix))
-    low, high = limits or (np.nanmin(cells), np.nanmax(cells))
-    if limits and not low < high:
-        raise ValueError(checks.message("limits", "(low, high), low below high", limits))
+    ends = np.nanmin(cells), np.nanmax(cells)
+    low, high = ends if limits is None else checks.interval(limits, "limits")
 
     figure, ax = axes_for(ax, 1.0 + 0.46 * rows + (0.3 if title else 0))
     image = ax.imshow(cells, cmap="cividis", vmin=low, vmax=high, aspect="auto")
