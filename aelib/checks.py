@@ -241,12 +241,16 @@ def images(
     return result if like is None else result.to(like)
 
 
-def values_in(value: Tensor, name: str, span: tuple[float, float]) -> None:
-    """Values within `span`, both ends included; says so where they look like bytes or [-1, 1]."""
+def values_in(value: Tensor, name: str, span: tuple[float, float], advice: str = "") -> None:
+    """Values within `span`, both ends included; says so where they look like bytes or [-1, 1].
+
+    Others get the `advice`.
+
+    >>> values_in(torch.zeros(2), "images", (0, 1))
+    """
     low, high = (float(end) for end in value.detach().aminmax())
     if span[0] <= low and high <= span[1]:
         return
-    advice = ""
     if low >= 0 and high > 10:
         advice = f"if they run from 0 to 255, use {name} / 255"
     elif span == (0, 1) and -1 <= low < 0 and high <= 1:
