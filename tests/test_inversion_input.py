@@ -163,8 +163,7 @@ def test_layers_that_cannot_be_inverted(part, layer, match):
     (lambda: lambda images: images, TypeError, "model: expected a torch.nn.Module"),
     (lambda: torch.jit.trace(nn.Conv2d(3, 2, 3), IMAGES, check_trace=False), TypeError,
      "model: .* give the module it was made from"),
-    (lambda: nn.LazyConv2d(2, 3), ValueError, "model: expected one with weights"),
-    (lambda: nn.Conv2d(3, 2, 3, device="meta"), ValueError, "model: expected one with weights"),
+    (lambda: nn.LazyConv2d(2, 3), ValueError, "model: .*lazy"),
 ])  # fmt: skip
 def test_a_model_that_is_none_is_refused(make, error, match):
     model = make()
@@ -211,7 +210,7 @@ def test_more_inputs_go_in_by_forward():
 
 def test_a_net_that_wants_the_time_is_told_of_forward():
     refused(ValueError, r"could not be called with images alone .*times.*forward=",
-            net=ae.models.DiffusionUNet((3, 8, 8), 8), layer="middle")  # fmt: skip
+            net=ae.models.DiffusionUNet((3, 8, 8), 8), layer="mid")  # fmt: skip
 
 
 def test_layers_lists_what_runs_in_its_order():

@@ -6,8 +6,7 @@ scikit-learn and scikit-image ship inside their packages, so a first run needs n
 Heavy imports wait inside the functions that need them: `import aelib` stays quick.
 """
 
-from aelib.data.checks import ValueRangeWarning, check_images
-from aelib.data.folder import UnreadableImagesWarning, read_images
+from aelib.data.folder import BitDepthWarning, UnreadableImagesWarning, read_images
 from aelib.data.images import Images
 from aelib.data.noise import (
     Contrast,
@@ -22,30 +21,23 @@ from aelib.data.noise import (
     shift,
     white_noise,
 )
-from aelib.data.schedule import Schedule, cosine_schedule, linear_schedule, to_images, to_model
 from aelib.data.sets import load
 
 __all__ = [
+    "BitDepthWarning",
     "Contrast",
     "GaussianNoise",
     "Images",
     "Mask",
     "MixedNoise",
-    "Schedule",
     "Shift",
     "UnreadableImagesWarning",
-    "ValueRangeWarning",
-    "check_images",
     "contrast",
-    "cosine_schedule",
     "gaussian",
-    "linear_schedule",
     "load",
     "masked",
     "mixed",
     "read_images",
     "shift",
-    "to_images",
-    "to_model",
     "white_noise",
 ]

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from aelib import checks
 from aelib.inversion.reading import OUTPUT, Forward, frozen, outputs
@@ -152,13 +151,9 @@ def check_model(
     model: nn.Module, images: Tensor, span: tuple[float, float] | None = (0, 1)
 ) -> None:
     """Refuse what is no module, and images that are not finite pixels of the model's dtype."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(checks.message("model", "a torch.nn.Module", model))
+    checks.module(model)
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError("model: a scripted one lets nobody in; give the module it was made from")
-    if any(is_lazy(p) or p.is_meta for p in model.parameters()):
-        got = checks.Described("lazy ones, or ones on the meta device")
-        raise ValueError(checks.message("model", "one with weights", got, "call or load it first"))
     checks.images(images, dtypes=(torch.float32, torch.float64))
     if span is not None:
         checks.values_in(images, "images", span, "let `forward` normalize them for the model")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aelib.inversion import cuda
 from aelib.inversion.result import TRACED
-from aelib.measures.looks import SSIM_WINDOW, structural_similarity
+from aelib.measures.similarity import SSIM_WINDOW, structural_similarity
 
 STOPPED = ("steps", "reached", "stalled", "diverged", "interrupted", "not begun")
 
