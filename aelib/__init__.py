@@ -13,7 +13,7 @@ A first run, with no network:
     nets = ae.models.replicate(lambda: ae.models.MLPAutoencoder(images.shape, width=128), seeds=3)
     history = ae.fit(nets, images.train, steps=500)
     gain = ae.measures.denoising_gain(nets[0], images.test, noise=ae.data.gaussian(0.2))
-    found = ae.invert(nets[0], images.test[:4], layers="encoder.0", seeds=3)
+    inversion = ae.invert(nets[0], images.test[:4], layers="encoder.0", seeds=3)
 """
 
 from aelib import (
@@ -32,7 +32,7 @@ from aelib import (
     training,
 )
 from aelib.claims import Claim
-from aelib.inversion import invert, layers
+from aelib.inversion import features, invert, layers
 from aelib.training import fit
 
 __version__ = "0.1.0"
@@ -42,6 +42,7 @@ __all__ = [
     "claims",
     "data",
     "experiments",
+    "features",
     "figures",
     "fit",
     "inversion",

@@ -47,7 +47,7 @@ def _measure(options: argparse.Namespace) -> int:
 def _model(options: argparse.Namespace):
     """The model asked for, on its device, and how images go through it."""
     model = models.classifier(options.model, options.weights, size=options.size)
-    forward = models.imagenet if options.weights else inversion.reading.run
+    forward = models.imagenet if options.weights else None
     return model.to(runtime.device(options.device)), forward
 
 

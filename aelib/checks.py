@@ -350,10 +350,10 @@ def images(
     return result if like is None else result.to(like)
 
 
-def values_in(value: Tensor, name: str, span: tuple[float, float]) -> None:
+def values_in(value: Tensor, name: str, span: tuple[float, float], advice: str = "") -> None:
     """Values within `span`, both ends included; says so where they look like bytes or [-1, 1].
 
-    A millionth of the span beyond an end is rounding, and allowed.
+    Others get the `advice`. A millionth of the span beyond an end is rounding, and allowed.
 
     >>> values_in(torch.tensor([0.0, 1.0000001]), "images", (0, 1))
     """
@@ -361,7 +361,6 @@ def values_in(value: Tensor, name: str, span: tuple[float, float]) -> None:
     rounding = 1e-6 * (span[1] - span[0])
     if span[0] - rounding <= low and high <= span[1] + rounding:
         return
-    advice = ""
     if low >= 0 and high > 10:
         advice = f"if they run from 0 to 255, use {name} / 255"
     elif span == (0, 1) and -1 <= low < 0 and high <= 1:

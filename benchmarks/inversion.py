@@ -46,7 +46,7 @@ class Clock(nn.Module):
         self.features, self.image, self.start, self.first = net, image, start, start
         self.mark, self.then = math.inf, None  # after so many seconds, what is noted as `then`
         with torch.no_grad():
-            noise = torch.randn(image.shape, generator=random.generator(7)) / 18
+            noise = random.normal(image.shape, image, random.generator(7)) / 18
             self.target = net(image)
             self.m_r = float((self.target - net(image + noise)).norm())
         self.m_i_start = float((start - image).norm())
@@ -77,9 +77,9 @@ class Clock(nn.Module):
 
 
 def engine(clock: Clock, steps: int) -> None:
-    """aelib, as it is called by a reader; its recipe pales the start before it begins."""
-    clock.first = 0.5 + ae.inversion.RECIPES["default"].pale * (clock.start - 0.5)
-    ae.invert(clock, clock.image, "output", steps=steps, start=clock.start, record=1)
+    """aelib, as it is called by a reader; its recipe takes contrast from the start first."""
+    clock.first = 0.5 + ae.inversion.RECIPES["default"].init_contrast * (clock.start - 0.5)
+    ae.invert(clock, clock.image, "output", steps=steps, init=clock.start, log_at=1)
 
 
 def published(clock: Clock, steps: int, factor: float = 1.0) -> None:
@@ -187,7 +187,7 @@ def cut(name: str, size: int, layer: str) -> nn.Module:
 def compare(name: str, size: int, layer: str, image: Tensor, quick: bool) -> list[dict]:
     """All methods on one problem."""
     problem = f"{name}/{layer.rsplit('.', 1)[-1]}/{size}"
-    start = ae.inversion.RECIPES["badger2022"].start  # the published loop's own
+    start = ae.inversion.RECIPES["badger2022"].init  # the published loop's own
     start = start(tuple(image.shape[1:]), random.generator(11))[None]
     net = cut(name, size, layer)
 

@@ -15,14 +15,15 @@ from torch import nn
 
 import aelib as ae
 from aelib import random, runtime
-from aelib.inversion.layers import check_layers
-from aelib.inversion.reading import run
+from aelib.inversion.descent import reference_noise
+from aelib.inversion.probe import check_layers
+from aelib.inversion.reading import frozen, reader
 
 STEPS = 10
 
 
 def invert(net: nn.Module, images: torch.Tensor, layer: str, steps: int = STEPS, **how) -> None:
-    ae.invert(net, images, layer, steps=steps, record=1, **how)
+    ae.invert(net, images, layer, steps=steps, log_at=1, **how)
 
 
 def depth(quick: bool) -> list[dict]:
@@ -55,10 +56,13 @@ def batch(quick: bool) -> list[dict]:
     net = ae.models.classifier("resnet18", size=64)
     sizes = (1, 4, 16) if quick else (1, 4, 16, 64)
     ways = {
-        size: lambda size=size: invert(net, photos[:size], "layer2", batch=size) for size in sizes
+        size: lambda size=size: invert(net, photos[:size], "layer2", batch_size=size)
+        for size in sizes
     }
     times = side_by_side(ways, 1 if quick else 3, cpu=runtime.is_cpu(runtime.device()))
-    kept = check_layers(net, photos[:1], ["layer2"], run)["layer2"]
+    with frozen(net):
+        noise = reference_noise(0, photos[0])
+        kept = check_layers(net, photos[:1], ["layer2"], noise)["layer2"]
     return [
         {"problem": "resnet18/layer2/64", "method": "aelib", "batch": size,
          "ms_an_iteration_and_example": 1e3 * median(spent) / (STEPS + 1) / size,
@@ -87,7 +91,8 @@ def gpu(quick: bool) -> list[dict]:
         for steps in (10, 10, 60):  # the first warms up; the two others give the slope
             settle()
             began = time.perf_counter()
-            invert(net, images, layer, steps, precision="bf16", graphs=not quick, batch=count)
+            invert(net, images, layer, steps, precision="bf16", cuda_graphs=not quick,
+                   batch_size=count)  # fmt: skip
             settle()
             spent.append(time.perf_counter() - began)
         each = (spent[2] - spent[1]) / 50
@@ -124,7 +129,8 @@ def flops_of(net: nn.Module, image: torch.Tensor, layer: str) -> float:
 
     with (
         FlopCounterMode(display=False) as counter,
-        ae.inversion.reading.reading(net, layer) as read,
+        frozen(net),
+        reader(net, layer) as read,
         torch.enable_grad(),
     ):
         read(image.clone().requires_grad_()).sum().backward()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
 import aelib as ae
 from aelib import random
-from aelib.inversion import Blur, Recipe, invert, layers
+from aelib.inversion import Blur, Recipe, features, invert, layers
 
 IMAGES = torch.rand(2, 3, 8, 8, generator=random.generator(0))
 
@@ -41,7 +43,7 @@ class Plain(nn.Module):
 def refused(error, match, net=None, images=IMAGES, layer="first", **how):
     """It raises, and no iteration was begun: neither a record nor more than a look at the net."""
     net, begun = net or Counted(), []
-    how.setdefault("callback", lambda *_: begun.append(1))
+    how.setdefault("callback", lambda info: begun.append(1))
     with pytest.raises(error, match=match):
         invert(net, images, layer, **{"steps": 50, **how})
     assert not begun
@@ -49,57 +51,48 @@ def refused(error, match, net=None, images=IMAGES, layer="first", **how):
 
 
 @pytest.mark.parametrize(("images", "error", "match"), [
-    (IMAGES[0], ValueError, r"images: expected .* got shape \(3, 8, 8\); for one image"),
-    (IMAGES[:0], ValueError, "images: expected"),
-    (IMAGES.numpy(), TypeError, "images: expected a floating-point tensor"),
-    ((IMAGES * 255).byte(), TypeError, r"got torch.uint8; use images.float\(\) / 255"),
-    (IMAGES.long(), TypeError, "got torch.int64"),
-    (IMAGES * float("nan"), ValueError, "expected finite values, got 384"),
-    (IMAGES / 0, ValueError, "expected finite values"),
-    (IMAGES * 255, ValueError, "divide by 255"),
-    (IMAGES * 2, ValueError, r"images: expected pixels in \[0, 1\], got .* let `forward` norm"),
-    (IMAGES - 0.5, ValueError, r"images: expected pixels in \[0, 1\]"),
-    (IMAGES.double(), TypeError, r"weights are torch.float32, the images torch.float64"),
-    (IMAGES.half(), TypeError, "expected float32 or float64, got torch.float16"),
+    (IMAGES[0], ValueError, r"images: expected .* for one image use images\[None\]"),
+    (IMAGES * 255, ValueError, "images: .* use images / 255"),
+    (IMAGES * 3 - 1, ValueError, r"images: expected values in \[0, 1\], .* `forward` normalize"),
+    (IMAGES.double(), TypeError, "images: expected torch.float32, as the weights are"),
+    (IMAGES.half(), TypeError, "images: expected a float32 or float64"),
     (IMAGES[:, :1], ValueError, r"cannot take images of shape \(1, 8, 8\) .*channels"),
 ])  # fmt: skip
 def test_images_it_cannot_take(images, error, match):
     refused(error, match, images=images)
     with pytest.raises(error, match=match):
         layers(Counted(), images)
+    if "values in" not in match and "255" not in match:  # features of any values are read
+        with pytest.raises(error, match=match):
+            features(Counted(), images, "first")
 
 
 @pytest.mark.parametrize(("how", "error", "match"), [
-    ({"layer": "frist"}, ValueError, "the model has no 'frist'; did you mean 'first'"),
-    ({"layer": []}, ValueError, "layers: expected at least one name"),
-    ({"layer": ["first", "first"]}, ValueError, "expected each name once"),
-    ({"layer": None}, TypeError, "layers: expected a name or a list of names, got None"),
-    ({"steps": 0}, ValueError, "steps: expected 1 or more, got 0"),
-    ({"steps": 2.0}, TypeError, "steps: expected a whole number"),
-    ({"recipe": Recipe(steps=0), "steps": None}, ValueError, "steps: expected 1 or more"),
-    ({"seeds": 0}, ValueError, "seeds: expected 1 or more"),
-    ({"seeds": [-1]}, ValueError, "seeds: expected 0 or more, got -1"),
+    ({"layer": "frist"}, ValueError, "layers: .* did you mean 'first'"),
+    ({"layer": []}, ValueError, "layers: expected at least one"),
+    ({"layer": ["first", "first"]}, ValueError, "layers: .*each once"),
+    ({"layer": None}, TypeError, "layers: expected a name"),
+    ({"steps": 0}, ValueError, "steps"),
+    ({"recipe": Recipe(steps=0), "steps": None}, ValueError, "steps"),
+    ({"recipe": "bager2022"}, ValueError, "recipe: .*did you mean 'badger2022'"),
+    ({"recipe": 3}, TypeError, "recipe: .* or a Recipe"),
+    ({"recipe": Recipe(after_step=Blur())}, ValueError, r"recipe: .*Pixels\(\)"),
+    ({"recipe": Recipe(loss=lambda y, t: (y - t).square().mean())}, ValueError,
+     r"recipe: expected a loss that gives one value a row, \(2,\)"),
+    ({"seeds": 0}, ValueError, "seeds"),
+    ({"seeds": [-1]}, ValueError, "seeds"),
     ({"seeds": [1, 1]}, ValueError, "seeds: expected each once"),
     ({"seeds": []}, ValueError, "seeds: expected how many"),
-    ({"seeds": 1.5}, ValueError, "seeds: expected how many"),
-    ({"seeds": [1.5]}, TypeError, "seeds: expected a whole number"),
-    ({"seeds": True}, ValueError, "seeds: expected how many"),
-    ({"until": 0}, ValueError, "until: expected a number above 0"),
-    ({"until": float("nan")}, ValueError, "until: expected a number above 0"),
-    ({"batch": 0}, ValueError, "batch: expected 1 or more"),
-    ({"record": 0}, ValueError, "record: expected 1 or more"),
-    ({"record": 1.5}, TypeError, "record: expected how many, or the iterations .* got 1.5"),
-    ({"callback": 3}, TypeError, r"callback: expected a callable callback\(.* got 3"),
-    ({"record": [51]}, ValueError, "record: expected iterations up to 50, got 51"),
-    ({"start": IMAGES[:1]}, ValueError, r"start: expected images of shape \(2, 3, 8, 8\) or"),
-    ({"start": 0.5}, ValueError, "start: .* got float"),
-    ({"start": IMAGES / 0}, ValueError, "start: expected finite values"),
-    ({"precision": "fp8"}, ValueError, "precision is 'fp8'; known: 'no', 'bf16'"),
-    ({"graphs": True}, ValueError, "graphs: needs a model on a CUDA device"),
-    ({"recipe": "bager2022"}, ValueError, "did you mean 'badger2022'"),
-    ({"recipe": Recipe(after=Blur())}, ValueError, "use it with image=Pixels"),
-    ({"recipe": Recipe(distance=lambda y, t: (y - t).square().mean())}, ValueError,
-     r"distance must give one loss a row, \(2,\), got shape \(\)"),
+    ({"seeds": True}, TypeError, "seeds"),
+    ({"until": 0}, ValueError, "until"),
+    ({"batch_size": 0}, ValueError, "batch_size"),
+    ({"log_at": 0}, ValueError, "log_at"),
+    ({"log_at": [51]}, ValueError, "log_at: expected 50 or less"),
+    ({"callback": 3}, TypeError, r"callback: .*callback\(info\)"),
+    ({"init": IMAGES[:1]}, ValueError, r"init: expected .*\(2, 3, 8, 8\).* one set for each seed"),
+    ({"init": IMAGES[None].expand(2, -1, -1, -1, -1)}, ValueError, r"init: .*\(1, 2, 3, 8, 8\)"),
+    ({"precision": "fp8"}, ValueError, "precision"),
+    ({"cuda_graphs": True}, ValueError, "cuda_graphs: needs a model on a CUDA device"),
     ({"forward": lambda model, images: model(images, 3)}, ValueError,
      "could not be called with images alone"),
 ])  # fmt: skip
@@ -109,12 +102,11 @@ def test_arguments_that_cannot_work(how, error, match):
 
 @pytest.mark.parametrize("seeds", [1001, range(1001), list(range(1001))])
 def test_more_runs_than_memory_holds_are_refused(monkeypatch, seeds):
-    """A seed has a start of 768 bytes; a run 768, 8 numbers and 4 traces of 2, twice."""
+    """A seed has an init of 768 bytes; a run 768, 8 numbers and 4 traces of 2, twice."""
     need = 1000 * (768 + 2 * 2 * (768 + 4 * (8 + 4 * 2)))
-    monkeypatch.setattr(ae.runtime.memory, "free_memory", lambda place: need)
-    refused(ValueError, r"seeds: 2002 runs \(one a seed, image and layer\) need 0\.0 GiB, more "
-            r"than there is \(0\.0 GiB free\); take fewer", seeds=seeds, record=[50])  # fmt: skip
-    monkeypatch.setattr(ae.runtime.memory, "free_memory", lambda place: 3 * need)
+    monkeypatch.setattr(ae.runtime.memory, "free_memory", lambda device: need)
+    refused(ValueError, "seeds: 2002 runs .* more than there is", seeds=seeds, log_at=[50])
+    monkeypatch.setattr(ae.runtime.memory, "free_memory", lambda device: 3 * need)
     assert invert(Counted(), IMAGES, "first", seeds=2, steps=1).seeds == (0, 1)
 
 
@@ -159,23 +151,41 @@ class Sequence(nn.Module):
     (Plain(lambda y: (y - y).sqrt()), "part", "or its gradient is not finite"),
     (nn.Linear(7, 2), "part", r"cannot take images of shape \(3, 8, 8\)"),
     (nn.Bilinear(4, 4, 4), "part", "if it needs more inputs, say how"),
+    (nn.Sequential(nn.Threshold(99.0, 7.0), nn.Conv2d(4, 2, 3)), "part.1",
+     "gives the same for x and x \\+ n, so it says nothing of x"),
 ])  # fmt: skip
 def test_layers_that_cannot_be_inverted(part, layer, match):
     refused(ValueError, match, net=Counted(part), layer=layer)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
-def test_a_model_that_is_none_is_refused():
-    with pytest.raises(TypeError, match=r"model: expected a torch.nn.Module, got function"):
-        invert(lambda images: images, IMAGES)
-    scripted = torch.jit.trace(nn.Conv2d(3, 2, 3), IMAGES, check_trace=False)
-    with pytest.raises(TypeError, match="give the module it was made from"):
-        invert(scripted, IMAGES)
+@pytest.mark.parametrize(("make", "error", "match"), [
+    (lambda: lambda images: images, TypeError, "model: expected a torch.nn.Module"),
+    (lambda: torch.jit.trace(nn.Conv2d(3, 2, 3), IMAGES, check_trace=False), TypeError,
+     "model: .* give the module it was made from"),
+    (lambda: nn.LazyConv2d(2, 3), ValueError, "model: .*lazy"),
+])  # fmt: skip
+def test_a_model_that_is_none_is_refused(make, error, match):
+    model = make()
+    for function in (invert, layers, lambda *given: features(*given, "output")):
+        with pytest.raises(error, match=match):
+            function(model, IMAGES)
+
+
+def test_a_model_made_in_inference_mode_works_unless_it_hides_a_tensor():
+    with torch.inference_mode():
+        net = Counted()
+    found = invert(net, IMAGES, "first", steps=3)["first"]
+    assert (found.m_g < found.trace["m_g"][..., 0]).all()
+    with torch.inference_mode():
+        hidden = torch.ones(3, 8, 8)
+    refused(ValueError, r"model: expected one made outside torch.inference_mode\(\)",
+            net=Plain(lambda images: images * hidden), layer="output")  # fmt: skip
 
 
 def test_compiled_says_what_it_cannot_trace():
     branches = Counted(Plain(lambda y: y if y.sum() > 0 else -y))
-    refused(ValueError, "compiled: torch.fx cannot trace this model up to 'part'", net=branches,
+    refused(ValueError, "model: .* torch.fx cannot trace up to 'part'", net=branches,
             layer="part", compiled=True)  # fmt: skip
 
 
@@ -232,23 +242,44 @@ def test_a_module_called_output_is_that_module():
     net = Named()
     assert layers(net, IMAGES)["output"].shape == (2, 6, 6)
     found = invert(net, IMAGES, "output", steps=1)["output"]
-    noise = torch.randn(3, 8, 8, generator=random.generator(0), dtype=torch.float64) / 18
-    apart = (net.output(IMAGES) - net.output(IMAGES + noise.float())).detach().flatten(1)
+    noise = random.normal((3, 8, 8), IMAGES, random.generator(0)) / 18
+    apart = (net.output(IMAGES) - net.output(IMAGES + noise)).detach().flatten(1)
     assert torch.allclose(found.m_r[0], apart.norm(dim=1), rtol=1e-4)
 
 
-def test_image_files_are_squares_in_range(tmp_path):
-    from PIL import Image
+def test_features_are_what_the_modules_gave():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten())
+    net.train()
+    x = (IMAGES * 3 - 1).requires_grad_()  # of any range
+    found = features(net, x, ["2", "1", "output"])
+    assert list(found) == ["2", "1", "output"]
+    assert net.training
+    assert int(net[1].num_batches_tracked) == 0
+    net.eval()
+    assert torch.equal(found["1"], net[1](net[0](x)))  # not what the ReLU made of it in place
+    assert torch.equal(found["output"], net(x))
+    found["1"].sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert all(p.grad is None for p in net.parameters())
+    assert not any(module._forward_hooks for module in net.modules())
+    with torch.no_grad():
+        assert not features(net, x, "1")["1"].requires_grad
 
-    Image.new("RGB", (20, 10), (255, 0, 51)).save(tmp_path / "a.png")
-    images = ae.data.read_images([tmp_path / "a.png", str(tmp_path / "a.png")], 5)
-    assert images.shape == (2, 3, 5, 5)
-    assert torch.allclose(images[1].amax((1, 2)), torch.tensor([1.0, 0.0, 0.2]))
-    assert ae.data.read_images([tmp_path / "a.png"], 10, channels=1).shape == (1, 1, 10, 10)
-    with pytest.raises(ValueError, match=r"a\.png to have at least 11 pixels .* got 10"):
-        ae.data.read_images([tmp_path / "a.png"], 11)
-    with pytest.raises(FileNotFoundError, match="image: there is no file"):
-        ae.data.read_images([tmp_path / "b.png"], 5)
-    (tmp_path / "b.png").write_text("none")
-    with pytest.raises(ValueError, match=r"b\.png cannot be read \(in no format that Pillow"):
-        ae.data.read_images([tmp_path / "b.png"], 5)
+
+def test_features_can_be_differentiated_by_torch_func():
+    net, layer = Counted(nn.Tanh()), "part"
+    with warnings.catch_warnings():  # torch's own, about torch
+        warnings.simplefilter("ignore", FutureWarning)
+        slopes = torch.func.jacfwd(lambda x: features(net, x[None], layer)[layer][0])(IMAGES[0])
+        plain = torch.func.jacfwd(lambda x: net(x[None])[0])(IMAGES[0])
+    assert torch.allclose(slopes, plain, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("part", "layer", "match"), [
+    (Twice(), "part.same", "runs 2 times"),
+    (Twice(), "part.never", "never runs"),
+    (Sequence(nn.LSTM(4, 2, batch_first=True)), "part.part", "returns a tuple"),
+])  # fmt: skip
+def test_features_that_cannot_be_read(part, layer, match):
+    with pytest.raises(ValueError, match=f"layers: '{layer}' .*{match}"):
+        features(Counted(part), IMAGES, ["first", layer])

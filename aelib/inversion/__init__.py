@@ -1,40 +1,41 @@
-"""Inversion: read back what a layer still knows of its input, for any network.
+"""Inversion: read back what a layer still knows of its input, for any model.
 
-    found = invert(model, images, layers=["layer1", "layer4"], seeds=3)
-    found["layer1"].m_g  # (seeds, images)
+    inversion = invert(model, images, layers=["layer1", "layer4"], seeds=3)
+    inversion["layer1"].m_g  # (seeds, images)
 
-An inversion is image × distance × optimiser, a `Recipe` of small parts: what descends (`image`),
-what is made small (`distance`), how it descends (`descent`). `reading` looks into a model without
-leaving a trace in it, `layers` says what there is to read, `engine` runs it all, `found` is what
-comes back.
+An inversion is parameterization × loss × optimizer, a `Recipe` of small parts: what descends
+(`parameterization`), what is made small (`losses`), how it descends (`optimizers`). `reading` looks
+into a model without leaving a trace in it, `nodes` says what there is to read, `search` runs it
+all, `result` is what comes back.
 """
 
-from aelib.inversion.descent import LBFGS, Adam, GradientDescent
-from aelib.inversion.distance import TotalVariation, cosine, l1, l2
-from aelib.inversion.engine import invert
-from aelib.inversion.found import Found, Inversion, load
-from aelib.inversion.image import Fourier, Pixels
-from aelib.inversion.layers import Layer, Layers, layers
-from aelib.inversion.recipe import RECIPES, Blur, Clouds, Noise, Recipe, SumL1
+from aelib.inversion.losses import SumL1, TotalVariation, cosine, l1, l2
+from aelib.inversion.nodes import Layer, Layers, features, layers
+from aelib.inversion.optimizers import LBFGS, Adam, GradientDescent
+from aelib.inversion.parameterization import Fourier, Pixels
+from aelib.inversion.recipe import RECIPES, Blur, PinkNoise, Recipe, WhiteNoise
+from aelib.inversion.result import Inversion, LayerInversion, load
+from aelib.inversion.search import invert
 
 __all__ = [
     "LBFGS",
     "RECIPES",
     "Adam",
     "Blur",
-    "Clouds",
-    "Found",
     "Fourier",
     "GradientDescent",
     "Inversion",
     "Layer",
+    "LayerInversion",
     "Layers",
-    "Noise",
+    "PinkNoise",
     "Pixels",
     "Recipe",
     "SumL1",
     "TotalVariation",
+    "WhiteNoise",
     "cosine",
+    "features",
     "invert",
     "l1",
     "l2",

@@ -11,13 +11,15 @@ class AsyncCopy:
     """A device's value on its way to the host, which does not wait for it."""
 
     def __init__(self, value: torch.Tensor):
-        self.value = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
+        self.value = value.new_empty(
+            value.shape, device=torch.Generator().device, pin_memory=value.is_cuda
+        )
         self.value.copy_(value, non_blocking=True)
         self._event = torch.Event(value.device) if value.is_cuda else None
         if self._event is not None:
             self._event.record()
 
-    def there(self) -> bool:
+    def arrived(self) -> bool:
         """Whether `value` may be read."""
         return self._event is None or self._event.query()
 

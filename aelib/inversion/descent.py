@@ -1,222 +1,132 @@
-"""How it descends: gradient descent, Adam and L-BFGS, each row of a batch on its own.
-
-An optimiser is two functions. `begin(point)` gives a state, a dictionary of tensors whose
-first axis is the rows; `step(state, loss, gradient)` takes the loss (rows,) and gradient
-(rows, count) at state["point"] and gives the next state, which may take over the old one's memory.
-A row never sees another, nothing asks a tensor for its value, and state["stalled"] (rows,) says
-where no further step can help.
-"""
+"""The descent of a batch of runs, side by side: one layer, and for each run its seed and image."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from aelib import checks
+from aelib import checks, random, runtime
+from aelib.inversion import cuda
+from aelib.inversion.optimizers import State
+from aelib.inversion.parameterization import GRAY, Shape, image_shape
+from aelib.inversion.reading import Read
+from aelib.inversion.recipe import Recipe
+from aelib.inversion.tracking import AskInPassing, Best, LeaveAtOnce, Runs, Trace
 
-State = dict[str, Tensor]
-
-
-class Optimiser(Protocol):
-    """What `invert` asks of an optimiser."""
-
-    def begin(self, point: Tensor, steps: int) -> State:
-        """The state before the first step, for points (rows, count) and a number of steps."""
-
-    def step(self, state: State, loss: Tensor, gradient: Tensor) -> State:
-        """The state after one evaluation at state["point"]."""
+REFERENCE_STD = 1 / 18  # of the noise that m_r stands for, as in Badger's code
+Evaluation = tuple[State, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class GradientDescent:
-    """x ← x − lr · g, the step size going linearly from `lr` to `last` over the steps."""
+class Task:
+    """What the runs of all layers share; run r is of seed r // images and image r % images."""
 
-    lr: float
-    last: float | None = None
-
-    def begin(self, point: Tensor, steps: int) -> State:
-        """The state before the first step, for points (rows, count)."""
-        zeros = point.new_zeros(len(point))
-        return {
-            "point": point,
-            "done": zeros,
-            "steps": zeros + steps,
-            "stalled": zeros.bool(),
-        }
-
-    def step(self, state: State, loss: Tensor, gradient: Tensor) -> State:
-        """The state after one evaluation at state["point"]."""
-        share = state["done"] / state["steps"]
-        last = self.lr if self.last is None else self.last
-        lr = self.lr * (1 - share) + last * share
-        return {
-            **state,
-            "point": state["point"] - lr[:, None] * gradient,
-            "done": state["done"] + 1,
-            "stalled": ~loss.isfinite(),
-        }
+    recipe: Recipe
+    images: Tensor  # x, (images, channels, height, width)
+    seeds: tuple[int, ...]
+    inits: Tensor  # (seeds, images, channels, height, width)
+    steps: int
+    until: float | None
+    log_at: tuple[int, ...]
+    cuda_graphs: bool
+    callback: Callable[[dict], object] | None
 
 
-@dataclass(frozen=True)
-class Adam:
-    """Adam, with one step size for all rows. Source: Kingma & Ba (2015), arXiv 1412.6980."""
+def descend(
+    task: Task, layer: str, read: Read, runs: Sequence[int], interrupted: threading.Event, bar: Any
+) -> dict:
+    """The runs of a layer side by side: fields of a `LayerInversion`, (runs, …), on the CPU."""
+    recipe, n = task.recipe, len(task.images)
+    seed, image = [run // n for run in runs], [run % n for run in runs]
+    originals = task.images[image]
+    init = GRAY + recipe.init_contrast * (task.inits[seed, image] - GRAY)
+    targets, m_r = _targets(read, originals, [task.seeds[s] for s in seed])
+    _check_loss(recipe, targets)
+    limit = m_r * task.until if task.until else torch.full_like(m_r, -1)
+    aim = {"targets": targets, "limit": limit}
+    state = recipe.optimizer.init(recipe.parameterization.to_parameters(init), task.steps)
+    evaluate = evaluation(recipe, read, image_shape(originals))
+    if task.cuda_graphs:
+        evaluate = cuda.cuda_graph(evaluate)
+    batch, best = Runs(len(runs), init), Best(init, least=recipe.keep_best)
+    trace = Trace(originals, task.log_at)
+    stop = LeaveAtOnce() if runtime.is_cpu(init.device) else AskInPassing()
 
-    lr: float = 0.02
-    mean: float = 0.9
-    square: float = 0.999
-    floor: float = 1e-8
+    for step in range(task.steps + 1):
+        if interrupted.is_set():
+            break
+        state, images, losses, m_g = evaluate(state, aim)
+        reached = m_g <= aim["limit"]
+        best.update(batch, images, losses, m_g, reached)
+        batch.update(reached, state["stalled"], losses.isfinite(), step == task.steps)
+        trace.update(step, best)
+        bar.update(len(runs))
+        going, over = stop(batch.active)
+        if going is not None:  # some runs stopped: go on with the others
+            batch.keep(going)
+            state, aim = ({k: v[going] for k, v in one.items()} for one in (state, aim))
+        if task.callback is not None and step in task.log_at:
+            task.callback({"layer": layer, "step": step, "images": best.images.clone()})
+        if over:
+            bar.update(len(runs) * (task.steps - step))
+            break
+        if recipe.after_step is not None:
+            images = state["point"].unflatten(1, originals.shape[1:])
+            state["point"] = recipe.after_step(images, step / task.steps).flatten(1)
+    fields = trace.fields(best) | batch.fields() | {"images": best.images, "m_r": m_r}
+    fields["m_i_start"] = (init - originals).flatten(1).norm(dim=1)
+    return {key: values.cpu() for key, values in fields.items()} | {"stopped": batch.stopped()}
 
-    def begin(self, point: Tensor, steps: int) -> State:
-        """The state before the first step, for points (rows, count)."""
-        zeros = torch.zeros_like(point)
-        none = point.new_zeros(len(point))
-        return {
-            "point": point, "first": zeros, "second": zeros, "done": none, "stalled": none.bool()
-        }  # fmt: skip
 
-    def step(self, state: State, loss: Tensor, gradient: Tensor) -> State:
-        """The state after one evaluation at state["point"]."""
-        done = state["done"] + 1
-        first = torch.lerp(gradient, state["first"], self.mean)
-        second = torch.lerp(gradient.square(), state["second"], self.square)
-        slope = first / (1 - self.mean**done)[:, None]
-        size = (second / (1 - self.square**done)[:, None]).sqrt() + self.floor
-        return {
-            **state, "point": state["point"] - self.lr * slope / size,
-            "first": first, "second": second, "done": done, "stalled": ~loss.isfinite(),
-        }  # fmt: skip
+def evaluation(
+    recipe: Recipe, read: Read, shape: Shape
+) -> Callable[[State, dict[str, Tensor]], Evaluation]:
+    """One evaluation at the state's point, and the optimizer's answer to it.
 
-
-@dataclass(frozen=True)
-class LBFGS:
-    """L-BFGS with a state and a step length for each row, and one evaluation an iteration.
-
-    The direction −H g comes from the last `history` pairs of steps and gradient changes in the
-    compact form of Byrd, Nocedal & Schnabel (1994). A trial that does not lower the loss enough
-    (Armijo's rule against the worst of the last `memory` losses) is shortened and tried again in
-    the next iteration. The first step is that of Polyak (1987) for a least loss of 0, f/‖g‖²: no
-    step size needs to be set, whatever the layer.
-
-    Args:
-        history: pairs kept.
-        memory: losses looked back on; 1 asks every accepted step to go down.
-        decrease: the share of the predicted decrease that is enough.
-        tries: shortenings in a row after which a row is stalled.
+    Returns:
+        evaluate(state, aim): the next state; images, losses and m_g at the point, (rows, …).
     """
 
-    history: int = 6
-    memory: int = 3
-    decrease: float = 1e-4
-    tries: int = 12
+    def evaluate(state: State, aim: dict[str, Tensor]) -> Evaluation:
+        parameters = state["point"].detach().requires_grad_()
+        with torch.enable_grad():
+            images = recipe.parameterization.to_image(parameters, shape)
+            features = read(images)
+            losses = recipe.loss(features, aim["targets"])
+            if recipe.regularizer is not None:
+                losses = losses + recipe.regularizer(images)
+            (gradient,) = torch.autograd.grad(losses.sum(), parameters)
+        with torch.no_grad():
+            m_g = (features - aim["targets"]).flatten(1).norm(dim=1)
+            state = recipe.optimizer.step(state, losses.detach(), gradient)
+        return state, images.detach(), losses.detach(), m_g
 
-    def __post_init__(self):
-        for name in ("history", "memory", "tries"):
-            checks.whole(getattr(self, name), name, least=1)
+    return evaluate
 
-    def begin(self, point: Tensor, steps: int) -> State:
-        """The state before the first step, for points (rows, count)."""
-        rows, count = point.shape
-        none = point.new_zeros(rows)
-        pairs = point.new_zeros(rows, 2 * self.history, count)  # steps, then gradient changes
-        return {
-            "point": point,
-            "from": point.clone(),  # the last point accepted, with its gradient and slope
-            "gradient": torch.zeros_like(point),
-            "direction": torch.zeros_like(point),
-            "slope": none.clone(),
-            "length": none + 1,
-            "losses": none[:, None].expand(-1, self.memory) + float("inf"),
-            "pairs": pairs,
-            "products": point.new_zeros(rows, 2 * self.history, 2 * self.history),
-            "kept": none.long(),  # pairs taken in so far
-            "tries": none.clone(),
-            "stalled": none.bool(),
-        }
 
-    def step(self, state: State, loss: Tensor, gradient: Tensor) -> State:
-        """The state after one evaluation at state["point"]."""
-        begun = torch.isfinite(state["losses"][:, -1])
-        worst = torch.where(torch.isfinite(state["losses"]), state["losses"], -float("inf")).amax(1)
-        bound = worst + self.decrease * state["length"] * state["slope"]
-        finite = torch.isfinite(loss) & torch.isfinite(gradient).all(1)
-        taken = finite & (~begun | (loss <= bound))  # (rows,)
+def reference_noise(seed: int, like: Tensor) -> Tensor:
+    """n, one for all images of a seed, of the shape of `like`."""
+    return REFERENCE_STD * random.normal(like.shape, like, random.generator(seed))
 
-        state = self._remember(state, taken & begun, gradient)
-        row = taken[:, None]
-        start = torch.where(row, state["point"], state["from"])
-        slope_at = torch.where(row, gradient, state["gradient"])
-        losses = torch.where(
-            row, torch.cat([state["losses"][:, 1:], loss[:, None]], 1), state["losses"]
+
+def _targets(read: Read, originals: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """O(x) for each run, and m_r = ‖O(x) − O(x + n)‖, n drawn from the run's seed alone."""
+    noise = torch.stack([reference_noise(seed, originals[0]) for seed in seeds])
+    with torch.enable_grad():  # the same path through the model as in the loop
+        targets, moved = (
+            read(images.detach().requires_grad_().clone()).detach()
+            for images in (originals, originals + noise)
         )
+    return targets, (targets - moved).flatten(1).norm(dim=1)
 
-        direction = torch.where(row, self._direction(state, slope_at, loss), state["direction"])
-        slope = torch.where(taken, (direction * slope_at).sum(1), state["slope"])
-        # A parabola through the slope and both losses says how far to go back, within reason.
-        rise = loss - state["losses"][:, -1] - state["length"] * state["slope"]
-        fit = -state["length"].square() * state["slope"] / (2 * rise)
-        back = fit.where(finite & (rise > 0), 0.0)
-        back = torch.maximum(torch.minimum(back, 0.5 * state["length"]), 0.1 * state["length"])
-        length = torch.where(taken, 1.0, back)
-        tries = torch.where(taken, 0.0, state["tries"] + 1)
-        return {
-            **state,
-            "point": start + length[:, None] * direction,
-            "from": start,
-            "gradient": slope_at,
-            "direction": direction,
-            "slope": slope,
-            "length": length,
-            "losses": losses,
-            "tries": tries,
-            "stalled": (tries >= self.tries) | (taken & (slope >= 0)) | (~begun & ~finite),
-        }
 
-    def _remember(self, state: State, taken: Tensor, gradient: Tensor) -> State:
-        """Take in the last step and gradient change of the rows whose trial was accepted."""
-        moved = state["point"] - state["from"]
-        turned = gradient - state["gradient"]
-        lengths = moved.norm(dim=1) * turned.norm(dim=1)
-        use = taken & ((moved * turned).sum(1) > 1e-6 * lengths)  # curvature upwards
-        m, rows = self.history, torch.arange(len(moved), device=moved.device)
-        slot = state["kept"] % m
-        pairs, products = state["pairs"], state["products"].clone()
-        for at, new in ((slot, moved), (slot + m, turned)):
-            pairs[rows, at] = torch.where(use[:, None], new, pairs[rows, at])
-        new = torch.stack([pairs[rows, slot], pairs[rows, slot + m]], 2)  # (rows, count, 2)
-        dots = pairs @ new  # (rows, 2·history, 2)
-        for at, column in ((slot, 0), (slot + m, 1)):
-            products[rows, at] = dots[..., column]
-            products[rows, :, at] = dots[..., column]
-        return {**state, "pairs": pairs, "products": products, "kept": state["kept"] + use}
-
-    def _direction(self, state: State, gradient: Tensor, loss: Tensor) -> Tensor:
-        """−H g for each row, from the pairs in the order they came."""
-        m, kept, pairs = self.history, state["kept"], state["pairs"]
-        age = torch.arange(m, device=kept.device)
-        order = (kept[:, None] + age) % m  # oldest first; slots not yet used come first
-        there = age >= m - kept.clamp_max(m)[:, None]  # (rows, m)
-        both = torch.cat([order, order + m], 1)
-        products = state["products"].gather(1, both[..., None].expand(-1, -1, 2 * m))
-        products = products.gather(2, both[:, None].expand(-1, 2 * m, -1)).double()
-        dots = (pairs @ gradient[..., None])[..., 0].gather(1, both).double()
-        square = there[:, :, None] & there[:, None]
-        steps_turns = products[:, :m, m:].where(square, 0.0)  # sᵢ·yⱼ
-        turns_turns = products[:, m:, m:].where(square, 0.0)
-        u, v = (part.where(there, 0.0) for part in (dots[:, :m], dots[:, m:]))
-        curvature = steps_turns.diagonal(dim1=1, dim2=2)
-        newest = turns_turns[:, -1, -1]
-        norm = gradient.square().sum(1).double()
-        polyak = loss.double().abs() / norm.where(norm > 0, 1.0)
-        scale = torch.where(kept > 0, curvature[:, -1] / newest.where(newest > 0, 1.0), polyak)
-        upper = steps_turns.triu() + torch.diag_embed((~there).double())
-        a = torch.linalg.solve_triangular(upper, u[..., None], upper=True)
-        inner = torch.diag_embed(curvature) + scale[:, None, None] * turns_turns
-        right = inner @ a - (scale[:, None] * v)[..., None]
-        b = torch.linalg.solve_triangular(upper.mT, right, upper=False)
-        weights = torch.cat([b, -scale[:, None, None] * a], 1)[..., 0]  # in the order they came
-        weights = torch.zeros_like(weights).scatter(1, both, weights).to(gradient.dtype)
-        step = scale.to(gradient.dtype)[:, None] * gradient + (weights[:, None] @ pairs)[:, 0]
-        return -step
+def _check_loss(recipe: Recipe, targets: Tensor) -> None:
+    losses = recipe.loss(targets, targets)
+    if losses.shape != targets.shape[:1]:
+        expected = f"a loss that gives one value a row, {tuple(targets.shape[:1])}"
+        raise ValueError(checks.message("recipe", expected, losses))

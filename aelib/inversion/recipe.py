@@ -1,4 +1,4 @@
-"""How to invert: a parameterisation, a distance, an optimiser, and where to begin."""
+"""How to invert: a parameterization, a loss, an optimizer, and where to begin."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from aelib import checks
-from aelib.inversion.descent import LBFGS, GradientDescent, Optimiser
-from aelib.inversion.distance import Cost, Distance, l2
-from aelib.inversion.image import GREY, Fourier, Parameterisation, Pixels
+from aelib import checks, random
+from aelib.inversion.losses import Loss, Regularizer, SumL1, l2
+from aelib.inversion.optimizers import LBFGS, GradientDescent, Optimizer
+from aelib.inversion.parameterization import GRAY, Fourier, Parameterization, Pixels, Shape
 
-Start = Callable[[tuple[int, int, int], torch.Generator], Tensor]
-After = Callable[[Tensor, float], Tensor]
-
-
-@dataclass(frozen=True)
-class Noise:
-    """A start: every pixel on its own, normal with this mean and standard deviation."""
-
-    mean: float = GREY
-    deviation: float = 0.05
-
-    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-        return self.mean + self.deviation * torch.randn(shape, generator=generator)
+Init = Callable[[Shape, torch.Generator], Tensor]
+AfterStep = Callable[[Tensor, float], Tensor]
 
 
 @dataclass(frozen=True)
-class Clouds:
-    """A start: grey, plus noise with the spectrum and colours of photographs (`Fourier`)."""
+class WhiteNoise:
+    """An init: every pixel on its own, normal with this mean and standard deviation."""
 
-    deviation: float = 0.1
+    mean: float = GRAY
+    std: float = 0.05
 
-    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    def __call__(self, shape: Shape, generator: torch.Generator) -> Tensor:
+        return self.mean + self.std * random.normal(shape, torch.empty(0), generator)
+
+
+@dataclass(frozen=True)
+class PinkNoise:
+    """An init: grey, plus noise with the spectrum and colours of photographs (`Fourier`)."""
+
+    std: float = 0.1
+
+    def __call__(self, shape: Shape, generator: torch.Generator) -> Tensor:
         channels, height, width = shape
-        numbers = torch.randn(1, channels * height * (width // 2 + 1) * 2, generator=generator)
-        return Fourier().image(self.deviation * numbers, shape)[0]
+        n = channels * height * (width // 2 + 1) * 2
+        parameters = self.std * random.normal((1, n), torch.empty(0), generator)
+        return Fourier().to_image(parameters, shape)[0]
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Blur:
     first: float = 2.4
     last: float = 0.4
 
-    def __call__(self, images: Tensor, share: float) -> Tensor:
-        width = self.first * (1 - share) + self.last * share
+    def __call__(self, images: Tensor, fraction: float) -> Tensor:
+        width = self.first * (1 - fraction) + self.last * fraction
         side = torch.tensor(-0.5 / width**2, dtype=torch.float64).exp().item()
         taps = torch.tensor([side, 1.0, side], dtype=torch.float64) / (1 + 2 * side)
         kernel = torch.outer(taps, taps).to(images).expand(images.shape[1], 1, 3, 3)
@@ -57,74 +58,65 @@ class Blur:
 
 
 @dataclass(frozen=True)
-class SumL1:
-    """weight · Σ|y − y*|, not divided by anything: the published loop's loss."""
-
-    weight: float
-
-    def __call__(self, features: Tensor, targets: Tensor) -> Tensor:
-        return self.weight * (features - targets).flatten(1).abs().sum(1)
-
-
-@dataclass(frozen=True)
 class Recipe:
     """The parts of an inversion. Swap one with `dataclasses.replace`.
 
     Args:
-        image: what descends (`Fourier`, `Pixels`).
-        distance: features and targets to one loss a row (`l2`, `l1`, `cosine`).
-        cost: images to one further loss a row, such as `TotalVariation(0.1)`; None for none.
-        optimiser: `LBFGS`, `Adam` or `GradientDescent`.
-        after: changes the images after every step, given the share of the steps done; None for
-            nothing. It needs `Pixels` and cannot be captured as a CUDA graph.
-        start: (shape, generator) to the first image.
-        pale: what is left of the start's contrast before the descent, x₀ ← ½ + pale·(x₀ − ½).
-            What the layer does not see of a start stays in the result, so the less there is the
-            better. 1 begins at the start itself.
-        steps: evaluations of the net and its gradient.
-        best: whether the image with the least loss is kept, or the last one.
+        parameterization: what descends (`Fourier`, `Pixels`).
+        loss: features and targets to one loss a row (`l2`, `l1`, `cosine`).
+        regularizer: images to one further loss a row, such as `TotalVariation(0.1)`; or None.
+        optimizer: `LBFGS`, `Adam` or `GradientDescent`.
+        after_step: changes the images after every step, given the fraction of the steps done; None
+            for nothing. It needs `Pixels` and cannot be captured as a CUDA graph.
+        init: (shape, generator) to the first image (`PinkNoise`, `WhiteNoise`).
+        init_contrast: what is left of the init's contrast before the descent, x₀ ← ½ + c·(x₀ − ½).
+            What the layer does not see of x₀ stays in the result, so the less there is the better.
+            1 begins at the init itself.
+        steps: evaluations of the model and its gradient.
+        keep_best: whether the image with the least loss is kept, or the last one.
+
+    >>> recipe = Recipe(parameterization=Pixels(), init_contrast=1.0, steps=50)
+    >>> recipe.optimizer
+    LBFGS(history_size=6, memory=3, armijo=0.0001, max_backtracks=12)
     """
 
-    image: Parameterisation = field(default_factory=Fourier)
-    distance: Distance = l2
-    cost: Cost | None = None
-    optimiser: Optimiser = field(default_factory=LBFGS)
-    after: After | None = None
-    start: Start = field(default_factory=Clouds)
-    pale: float = 0.1
+    parameterization: Parameterization = field(default_factory=Fourier)
+    loss: Loss = l2
+    regularizer: Regularizer | None = None
+    optimizer: Optimizer = field(default_factory=LBFGS)
+    after_step: AfterStep | None = None
+    init: Init = field(default_factory=PinkNoise)
+    init_contrast: float = 0.1
     steps: int = 150
-    best: bool = True
+    keep_best: bool = True
 
 
 # The loop of Badger (2022), arXiv 2211.06496, with the numbers of its published code.
 BADGER_2022 = Recipe(
-    image=Pixels(),
-    distance=SumL1(0.15),
-    optimiser=GradientDescent(0.1, 0.1),
-    after=Blur(2.4, 0.4),
-    start=Noise(0.7, 1 / 20),
-    pale=1.0,
+    parameterization=Pixels(),
+    loss=SumL1(0.15),
+    optimizer=GradientDescent(0.1, 0.1),
+    after_step=Blur(2.4, 0.4),
+    init=WhiteNoise(0.7, 1 / 20),
+    init_contrast=1.0,
     steps=500,
-    best=False,
+    keep_best=False,
 )
 RECIPES = {"default": Recipe(), "badger2022": BADGER_2022}
 
 
-def recipe(chosen: str | Recipe) -> Recipe:
+def find_recipe(recipe: str | Recipe) -> Recipe:
     """The recipe of this name, or the one given.
 
     Raises:
-        ValueError: for an unknown name, or an `after` on anything but pixels.
+        ValueError: for an unknown name, or an `after_step` on anything but pixels.
         TypeError: for what is neither.
     """
-    if isinstance(chosen, str):
-        if chosen not in RECIPES:
-            raise ValueError(f"recipe is {chosen!r}; {checks.nearest(chosen, list(RECIPES))}")
-        return RECIPES[chosen]
-    if not isinstance(chosen, Recipe):
-        raise TypeError(
-            f"recipe: expected one of {', '.join(map(repr, RECIPES))} or a Recipe, got {chosen!r}"
-        )
-    if chosen.after is not None and not isinstance(chosen.image, Pixels):
-        raise ValueError("recipe: `after` changes pixels; use it with image=Pixels()")
-    return chosen
+    if isinstance(recipe, str):
+        return RECIPES[checks.choice(recipe, "recipe", RECIPES)]
+    if not isinstance(recipe, Recipe):
+        raise TypeError(checks.message("recipe", "a name or a Recipe", recipe))
+    if recipe.after_step is not None and not isinstance(recipe.parameterization, Pixels):
+        expected = "parameterization=Pixels() beside `after_step`, which changes pixels"
+        raise ValueError(checks.message("recipe", expected, recipe.parameterization))
+    return recipe

@@ -1,7 +1,7 @@
-"""What is made small: distances between features, and what an image may cost on its own.
+"""What is made small: losses between features, and what an image may cost on its own.
 
-A distance is a function of features (rows, …) and targets of the same shape, a cost one of images
-(rows, channels, height, width); both give one value a row, (rows,).
+A loss is a function of features (rows, …) and targets of the same shape, a regularizer one of
+images (rows, channels, height, width); both give one value a row, (rows,).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Distance = Callable[[Tensor, Tensor], Tensor]
-Cost = Callable[[Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+Regularizer = Callable[[Tensor], Tensor]
 
 
 def l2(features: Tensor, targets: Tensor) -> Tensor:
@@ -37,17 +37,27 @@ def cosine(features: Tensor, targets: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class TotalVariation:
-    """weight · mean |difference| between neighbouring pixels: a cost that prefers flat regions.
+class SumL1:
+    """weight · Σ|y − y*|, not divided by anything: the published loop's loss."""
 
-    The root is rounded at `corner` so that it has a slope everywhere.
+    weight: float
+
+    def __call__(self, features: Tensor, targets: Tensor) -> Tensor:
+        return self.weight * (features - targets).flatten(1).abs().sum(1)
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """weight · mean |difference| between neighbouring pixels: a regularizer for flat regions.
+
+    The root is rounded at `eps` so that it has a slope everywhere.
     """
 
     weight: float
-    corner: float = 1e-3
+    eps: float = 1e-3
 
     def __call__(self, images: Tensor) -> Tensor:
         down = images.diff(dim=2)[..., :-1]
         across = images.diff(dim=3)[:, :, :-1]
-        steps = (down.square() + across.square() + self.corner**2).sqrt() - self.corner
+        steps = (down.square() + across.square() + self.eps**2).sqrt() - self.eps
         return self.weight * steps.flatten(1).mean(1)
