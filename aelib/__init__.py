@@ -3,7 +3,7 @@
 Data flows one way, and no import runs back:
 
     checks · random · runtime → data → models → objectives → training → sampling → measures
-    → figures → inversion → claims
+    → figures → inversion → claims → experiments
 
 A first run, with no network:
 
@@ -20,6 +20,7 @@ from aelib import (
     checks,
     claims,
     data,
+    experiments,
     figures,
     inversion,
     measures,
@@ -40,6 +41,7 @@ __all__ = [
     "checks",
     "claims",
     "data",
+    "experiments",
     "figures",
     "fit",
     "inversion",

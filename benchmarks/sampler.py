@@ -28,15 +28,15 @@ class Bare(nn.Module):
         self.rates = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half))
 
     def block(self, block: nn.Module, hidden: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-        inner = block.first(hidden) + block.time(told)[:, :, None, None]
+        inner = block.first(hidden) + block.time_proj(told)[:, :, None, None]
         return block.shortcut(hidden) + block.second(inner)
 
     def attend(self, part: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
         height, width = hidden.shape[2:]
-        asked = part.asks(part.norm(hidden)).view(len(hidden), 3, part.heads, -1, height * width)
+        asked = part.qkv(part.norm(hidden)).view(len(hidden), 3, part.heads, -1, height * width)
         queries, keys, values = asked.transpose(-2, -1).unbind(1)
         seen = nn.functional.scaled_dot_product_attention(queries, keys, values)
-        return hidden + part.answers(seen.transpose(-2, -1).reshape(hidden.shape))
+        return hidden + part.proj(seen.transpose(-2, -1).reshape(hidden.shape))
 
     def level(self, level: nn.Module, hidden: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
         hidden = self.block(level.block, hidden, told)
@@ -45,15 +45,15 @@ class Bare(nn.Module):
     def forward(self, images: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         net = self.net
         angles = times[:, None] * self.rates
-        told = net.time(torch.cat([angles.sin(), angles.cos()], 1))
+        told = net.time_embedding(torch.cat([angles.sin(), angles.cos()], 1))
         hidden, kept = net.stem(images), []
         for number, level in enumerate(net.encoder):
             hidden = self.level(level, hidden, told)
             kept.append(hidden)
             hidden = net.down[number](hidden) if number < len(net.down) else hidden
-        hidden = self.block(net.middle.before, hidden, told)
-        hidden = self.attend(net.middle.attention, hidden)
-        hidden = self.block(net.middle.after, hidden, told)
+        hidden = self.block(net.mid.block1, hidden, told)
+        hidden = self.attend(net.mid.attention, hidden)
+        hidden = self.block(net.mid.block2, hidden, told)
         for number in reversed(range(len(net.decoder))):
             hidden = net.up[number](hidden) if number < len(net.up) else hidden
             joined = torch.cat([hidden, kept.pop()], 1)
@@ -65,7 +65,7 @@ def bare_training(net: nn.Module, images: torch.Tensor, batch: int, steps: int) 
     """Noise prediction as anyone would write it."""
     place = runtime.device()
     net, images = net.to(place).train(), images.to(place)
-    bars = torch.tensor(ae.data.cosine_schedule(TIMES).alphas_bar).to(place)
+    bars = torch.tensor(ae.objectives.cosine_schedule(TIMES).alphas_cumprod).to(place)
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     for _ in range(steps):
         drawn = 2 * images[torch.randint(len(images), (batch,), device=place)] - 1
@@ -80,7 +80,7 @@ def bare_training(net: nn.Module, images: torch.Tensor, batch: int, steps: int) 
 @torch.no_grad()
 def bare_sampling(net: nn.Module, shape: tuple[int, ...], n: int, steps: int) -> torch.Tensor:
     """DDIM as anyone would write it."""
-    bars = ae.data.cosine_schedule(TIMES).alphas_bar
+    bars = ae.objectives.cosine_schedule(TIMES).alphas_cumprod
     times = torch.linspace(TIMES - 1, 0, steps).round().long().tolist()
     place = next(net.parameters()).device
     state = torch.randn(n, *shape).to(place)
@@ -96,7 +96,7 @@ def bare_sampling(net: nn.Module, shape: tuple[int, ...], n: int, steps: int) ->
 def measure(quick: bool) -> list[dict]:
     """One row a size, on one thread; seconds are of the processor where that is the CPU."""
     rows = []
-    schedule = ae.data.cosine_schedule(TIMES)
+    schedule = ae.objectives.cosine_schedule(TIMES)
     objective = ae.objectives.diffusion(schedule)
     for side, channels, width, downs, batch, steps in SIZES:
         shape = (channels, side, side)
@@ -117,8 +117,8 @@ def measure(quick: bool) -> list[dict]:
             "bare": lambda plain=plain, shape=shape, batch=batch, steps=steps: bare_sampling(
                 plain, shape, batch, 2 * steps
             ),
-            "aelib": lambda net=net, shape=shape, batch=batch, steps=steps: ae.sampling.ddim(
-                net, schedule, shape, batch, steps=2 * steps
+            "aelib": lambda net=net, batch=batch, steps=steps: ae.sampling.sample(
+                net, schedule, batch, steps=2 * steps
             ),
         }
         with runtime.threads(1):

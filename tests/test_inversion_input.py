@@ -200,7 +200,7 @@ def test_more_inputs_go_in_by_forward():
 
 def test_a_net_that_wants_the_time_is_told_of_forward():
     refused(ValueError, r"could not be called with images alone .*times.*forward=",
-            net=ae.models.DiffusionUNet((3, 8, 8), 8), layer="middle")  # fmt: skip
+            net=ae.models.DiffusionUNet((3, 8, 8), 8), layer="mid")  # fmt: skip
 
 
 def test_layers_lists_what_runs_in_its_order():

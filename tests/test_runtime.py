@@ -24,7 +24,6 @@ ROOMS = (
     "checks",
     "random",
     "runtime",
-    "provenance",
     "data",
     "models",
     "objectives",
@@ -34,6 +33,7 @@ ROOMS = (
     "figures",
     "inversion",
     "claims",
+    "experiments",
     "__main__",
 )
 

@@ -951,7 +951,7 @@ def test_other_labels_are_another_training(tmp_path):
         ([LABELS, LABELS.numpy()], TypeError, "whole numbers, got ndarray"),
         (LABELS + (torch.arange(40) == 38), ValueError, "from 0 to 2, .* got 0 to 3"),
         (LABELS - 1 * (torch.arange(40) == 21), ValueError, "got -1 to 2"),
-        (None, ValueError, "labels: classify needs a label for each image"),
+        (None, ValueError, "labels: expected a label for each image"),
     ],
 )
 def test_bad_labels_are_refused_before_the_first_step(labels, error, message):
@@ -988,7 +988,7 @@ def test_the_trial_leaves_no_trace():
         (lambda net, images: net(images).mean(), r"one loss per example, shape \(2,\), got \(\)"),
         (lambda net, images: None, "one loss per example.* got NoneType"),
         (lambda net, images: (net(images) / 0).mean((-3, -2, -1)), "not finite before any"),
-        (ae.objectives.classify, "labels: classify needs a label"),
+        (ae.objectives.classify, "labels: expected a label"),
     ],
 )  # fmt: skip
 def test_an_objective_that_does_not_fit_is_refused(objective, message):
@@ -1088,7 +1088,7 @@ def bad(value):
         ({"models": 3}, TypeError, "models: expected an nn.Module"),
         ({"models": [build()] * 2}, ValueError, "models: one model stands there twice"),
         ({"models": nn.Identity()}, ValueError, "models: one of them has no parameters"),
-        ({"models": nn.Conv2d(1, 2, 1)}, ValueError, "model: an autoencoder gives back the shape"),
+        ({"models": nn.Conv2d(1, 2, 1)}, ValueError, "model: expected one that gives back the shape"),
         ({"models": build(gain=1e30)}, ValueError, "not finite before any training"),
         ({"images": [IMAGES, IMAGES]}, ValueError, r"one per model \(1\), got 2"),
         ({"images": bad(float("nan"))}, ValueError, r"finite values.*\[3, 0, 1, 2\]"),

@@ -26,7 +26,7 @@ def vae(**options):
 
 @quick
 @given(st.lists(st.tuples(st.floats(-4, 4), st.floats(-6, 3)), min_size=1, max_size=6))
-def test_the_price_is_torch_s_divergence(pairs):
+def test_the_divergence_is_torch_s(pairs):
     mean, log_variance = torch.tensor(pairs, dtype=torch.float64).T
     normal = Normal(mean, (log_variance / 2).exp())
     expected = kl_divergence(normal, Normal(torch.zeros_like(mean), 1.0)).sum()
@@ -34,7 +34,7 @@ def test_the_price_is_torch_s_divergence(pairs):
     assert float(found) == pytest.approx(float(expected), rel=1e-9, abs=1e-9)
 
 
-def test_the_price_is_exact_near_zero_and_zero_at_the_standard_gaussian():
+def test_the_divergence_is_exact_near_zero_and_zero_at_the_standard_gaussian():
     zero = torch.zeros(3, 4)
     assert torch.equal(objectives.kl_to_standard(zero, zero), torch.zeros(3))
     small = torch.full((1,), 1e-4)
@@ -58,14 +58,14 @@ def test_its_layers_are_those_of_the_plain_net_but_for_the_log_variances():
     ours = vae(depth=5)
     extra = 16 * 5 + 5
     assert models.count_parameters(ours) == models.count_parameters(plain) + extra
-    outline = [str(layer) for part in (plain.encoder, plain.decoder) for layer in part]
-    found = [str(layer) for part in (ours.encoder, ours.decoder) for layer in part]
-    assert [re.sub("out_features=10", "out_features=5", one) for one in found] == outline
+    outline = [str(layer) for half in (plain.encoder, plain.decoder) for layer in half]
+    layers = [str(layer) for half in (ours.encoder, ours.decoder) for layer in half]
+    assert [re.sub("out_features=10", "out_features=5", layer) for layer in layers] == outline
 
 
 def test_draws_have_the_posterior_s_mean_and_deviation():
     posterior = models.Posterior(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, -2.0]]))
-    many = models.Posterior(*(one.expand(40_000, 2) for one in posterior))
+    many = models.Posterior(*(values.expand(40_000, 2) for values in posterior))
     drawn = many.sample(torch.Generator().manual_seed(1))
     assert drawn.mean(0).tolist() == pytest.approx([1, -2], abs=0.02)
     assert drawn.std(0).tolist() == pytest.approx([1, math.exp(-1)], rel=0.02)
@@ -73,21 +73,21 @@ def test_draws_have_the_posterior_s_mean_and_deviation():
     assert torch.equal(drawn, again)
 
 
-def test_the_loss_is_error_plus_beta_times_price_per_element():
+def test_the_loss_is_error_plus_beta_times_divergence_per_element():
     net = vae()
     with random.seeded(3):
         loss = objectives.variational(0.7)(net, IMAGES)
     with random.seeded(3):
-        error, price = objectives.variational_terms(net, IMAGES)
-    assert loss.shape == error.shape == price.shape == (7,)
-    assert torch.equal(loss, error + 0.7 * price)
+        error, kl = objectives.variational_terms(net, IMAGES)
+    assert loss.shape == error.shape == kl.shape == (7,)
+    assert torch.equal(loss, error + 0.7 * kl)
     with random.seeded(3):
         posterior = net.posterior(IMAGES)
         copies = net.decode(posterior.sample())
     assert torch.allclose(error, ((copies - IMAGES) ** 2).mean((1, 2, 3)))
     normal = Normal(posterior.mean, (posterior.log_variance / 2).exp())
     nats = kl_divergence(normal, Normal(0.0, 1.0)).sum(1)
-    assert torch.allclose(price, nats / math.prod(SHAPE), atol=1e-6)
+    assert torch.allclose(kl, nats / math.prod(SHAPE), atol=1e-6)
 
 
 def test_at_beta_two_sigma_squared_it_is_the_bound_on_the_likelihood():
@@ -112,37 +112,32 @@ def test_gradients_reach_both_halves_of_the_posterior():
     assert (last[5:].abs().sum(1) > 0).all()
 
 
-def test_fit_trains_seeds_and_a_higher_price_buys_less():
+def test_fit_trains_seeds_and_a_higher_beta_buys_less():
     digits = ae.data.load("digits", train=200)
-    prices = {}
+    rates = {}
     for beta in (0.01, 1.0):
         nets = models.replicate(lambda: models.VAE(digits.shape, width=32, depth=3, code=4), 2)
         history = ae.fit(nets, digits.train, steps=150, objective=objectives.variational(beta))
         assert history.loss.shape[-1] == 2 or len(history.loss) == 2
         with torch.no_grad(), random.seeded(0):
             terms = [objectives.variational_terms(net, digits.test) for net in nets]
-        prices[beta] = min(float(term.price.mean()) for term in terms)
-    assert prices[1.0] < prices[0.01] / 5
+        rates[beta] = min(float(term.kl.mean()) for term in terms)
+    assert rates[1.0] < rates[0.01] / 5
 
 
 def test_what_cannot_work_is_refused():
     for options, words in (
-        ({"beta": -1.0}, "0 or more"),
-        ({"beta": math.nan}, "finite"),
-        ({"sigma": 0.0}, "above 0"),
+        ({"beta": -1.0}, "beta: .*0 or more"),
+        ({"sigma": 0}, "sigma: .*above 0"),
     ):
         with pytest.raises(ValueError, match=words):
             objectives.variational(**options)
-    with pytest.raises(TypeError, match="expected a number"):
-        objectives.variational("0.1")
-    with pytest.raises(TypeError, match="one of them"):
+    with pytest.raises(TypeError, match=r"beta, sigma: .* one of them"):
         objectives.variational(0.1, sigma=0.2)
-    with pytest.raises(ValueError, match="odd"):
-        vae(depth=4)
-    with pytest.raises(ValueError, match="code"):
-        vae(code=0)
     plain = models.MLPAutoencoder(SHAPE, width=8, depth=3)
-    with pytest.raises(objectives.ObjectiveError, match=r"posterior.*MLPAutoencoder"):
+    with pytest.raises(
+        objectives.ObjectiveError, match=r"model: .*MLPAutoencoder without posterior"
+    ):
         objectives.variational(0.1)(plain, IMAGES)
     with pytest.raises(ValueError, match="posterior"):
         ae.fit(plain, IMAGES, steps=1, objective=objectives.variational(0.1))

@@ -1,35 +1,25 @@
 """The book's claims: what is said, how it is measured, what could fake it, and the verdict.
 
-A chapter writes a `Claim` before the experiment, with the rule for its verdict; `Claim.judge` takes
-what was measured and returns the card that the page shows. The card's record is stored with the
-notebook's output, and `ledger` collects the records of all chapters.
+A `Claim` is written before the experiment, with the rule for its verdict; `Claim.judge` takes what
+was measured and returns the card that the page shows. The card's record is stored with the
+notebook's output, where the ledger finds it. Experiments and their claims stand in
+`aelib.experiments`.
 """
 
-from aelib.claims.claim import Bound, Card, Claim, Kept, Reading, above, below, between, glue, read
-from aelib.claims.ledger import disagreements, find_chapters, ledger, notebooks, said
-from aelib.claims.long import Experiment, current, experiment, experiments, kept, measure, stale
+from aelib.claims.card import Card, glue
+from aelib.claims.claim import Bound, Claim, Reading, above, below, between, label, read
+from aelib.claims.measurement import Kept
 
 __all__ = [
     "Bound",
     "Card",
     "Claim",
-    "Experiment",
     "Kept",
     "Reading",
     "above",
     "below",
     "between",
-    "current",
-    "disagreements",
-    "experiment",
-    "experiments",
-    "find_chapters",
     "glue",
-    "kept",
-    "ledger",
-    "measure",
-    "notebooks",
+    "label",
     "read",
-    "said",
-    "stale",
 ]

@@ -22,7 +22,6 @@ from aelib.data.noise import (
     shift,
     white_noise,
 )
-from aelib.data.schedule import Schedule, cosine_schedule, linear_schedule, to_images, to_model
 from aelib.data.sets import load
 
 __all__ = [
@@ -31,21 +30,16 @@ __all__ = [
     "Images",
     "Mask",
     "MixedNoise",
-    "Schedule",
     "Shift",
     "UnreadableImagesWarning",
     "ValueRangeWarning",
     "check_images",
     "contrast",
-    "cosine_schedule",
     "gaussian",
-    "linear_schedule",
     "load",
     "masked",
     "mixed",
     "read_images",
     "shift",
-    "to_images",
-    "to_model",
     "white_noise",
 ]

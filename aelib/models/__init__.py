@@ -5,24 +5,18 @@ Every autoencoder maps images (batch, channels, height, width) to images of the 
 """
 
 from aelib.models.autoencoders import ConvAutoencoder, LinearAutoencoder, MLPAutoencoder
-from aelib.models.checks import evaluating
+from aelib.models.batchnorm import batch_statistics, calibrate, statistics_of
 from aelib.models.classifiers import SmallConvNet, SmallResNet, SmallViT
 from aelib.models.diffusion_unet import DiffusionUNet
+from aelib.models.init import ACTIVATIONS, INITS, count_parameters, init_weights, replicate
+from aelib.models.modes import evaluating
 from aelib.models.pretrained import classifier, imagenet
-from aelib.models.statistics import batch_statistics, statistics_of
 from aelib.models.unet import OneImageBatch, UNet
 from aelib.models.vae import VAE, Posterior
-from aelib.models.weights import (
-    ACTIVATIONS,
-    STARTS,
-    count_parameters,
-    replicate,
-    start_weights,
-)
 
 __all__ = [
     "ACTIVATIONS",
-    "STARTS",
+    "INITS",
     "VAE",
     "ConvAutoencoder",
     "DiffusionUNet",
@@ -35,11 +29,12 @@ __all__ = [
     "SmallViT",
     "UNet",
     "batch_statistics",
+    "calibrate",
     "classifier",
     "count_parameters",
     "evaluating",
     "imagenet",
+    "init_weights",
     "replicate",
-    "start_weights",
     "statistics_of",
 ]

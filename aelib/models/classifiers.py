@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from aelib.models.checks import check_shape
+from aelib import checks
 
 
 class SmallResNet(nn.Module):
@@ -29,14 +31,10 @@ class SmallResNet(nn.Module):
     Source: He et al. (2016), arXiv 1512.03385; chapter 4.
     """
 
-    def __init__(self, shape, classes: int, width: int = 16, depth: int = 1):
+    def __init__(self, shape: Sequence[int], classes: int, width: int = 16, depth: int = 1):
         super().__init__()
-        self.shape = check_shape(shape, classes=classes, width=width, depth=depth)
-        if any(size % 16 for size in self.shape[1:]):
-            raise ValueError(
-                f"shape: height and width must be divisible by 16, which the four stages halve "
-                f"away, got {self.shape}"
-            )
+        self.shape = checks.shape(shape, multiple=16)  # halved by each of four stages
+        checks.counts(classes=classes, width=width, depth=depth)
         self.stem = nn.Sequential(
             nn.Conv2d(self.shape[0], width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
@@ -52,7 +50,7 @@ class SmallResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """One number a class, before a softmax: (batch, classes)."""
-        _check_images(images, self.shape)
+        checks.sized(images, self.shape)
         hidden = self.stage1(self.stem(images))
         hidden = self.stage4(self.stage3(self.stage2(hidden)))
         return self.head(self.pool(hidden))
@@ -116,20 +114,16 @@ class SmallViT(nn.Module):
     Source: Dosovitskiy et al. (2021), arXiv 2010.11929; chapter 4.
     """
 
-    def __init__(self, shape, classes: int, patch: int = 4, width: int = 64, depth: int = 6,
-                 heads: int = 4, ratio: int = 2):  # fmt: skip
+    def __init__(self, shape: Sequence[int], classes: int, patch: int = 4, width: int = 64,
+                 depth: int = 6, heads: int = 4, ratio: int = 2):  # fmt: skip
         super().__init__()
-        self.shape = check_shape(
-            shape, classes=classes, patch=patch, width=width, depth=depth, heads=heads, ratio=ratio
-        )
-        if any(size % patch for size in self.shape[1:]):
-            raise ValueError(
-                f"patch: height and width must be divisible by {patch}, got {self.shape}"
-            )
+        checks.counts(classes=classes, patch=patch, width=width, depth=depth, heads=heads)
+        checks.counts(ratio=ratio)
+        self.shape = checks.shape(shape, multiple=patch)
         if width % heads:
-            raise ValueError(f"heads: {heads} do not divide width={width} evenly")
-        places = math.prod(size // patch for size in self.shape[1:])
-        self.embedding = Embedding(self.shape[0], patch, width, places)
+            raise ValueError(checks.message("heads", f"a divisor of width={width}", heads))
+        patches = math.prod(size // patch for size in self.shape[1:])
+        self.embedding = Embedding(self.shape[0], patch, width, patches)
         self.depth = depth
         for number in range(depth):
             self.add_module(f"block{number}", TransformerBlock(width, heads, ratio))
@@ -138,7 +132,7 @@ class SmallViT(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """One number a class, before a softmax: (batch, classes)."""
-        _check_images(images, self.shape)
+        checks.sized(images, self.shape)
         tokens = self.embedding(images)
         for number in range(self.depth):
             tokens = self.get_submodule(f"block{number}")(tokens)
@@ -149,18 +143,18 @@ class SmallViT(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Patches as tokens, each with its place added, and the class token before them."""
+    """Patches as tokens, the class token before them, to each its position added."""
 
-    def __init__(self, channels: int, patch: int, width: int, places: int):
+    def __init__(self, channels: int, patch: int, width: int, patches: int):
         super().__init__()
         self.patches = nn.Conv2d(channels, width, patch, patch)
-        self.first = nn.Parameter(torch.zeros(1, 1, width))
-        self.places = nn.Parameter(0.02 * torch.randn(1, 1 + places, width))
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + patches, width))
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.patches(images).flatten(2).transpose(1, 2)  # (batch, patches, width)
-        first = self.first.expand(len(tokens), -1, -1)
-        return torch.cat([first, tokens], dim=1) + self.places
+        class_token = self.class_token.expand(len(tokens), -1, -1)
+        return torch.cat([class_token, tokens], dim=1) + self.positions
 
 
 class TransformerBlock(nn.Module):
@@ -170,18 +164,18 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.before_attention, self.before_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.asks = nn.Linear(width, 3 * width)  # queries, keys, values
-        self.answers = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * width)  # queries, keys, values
+        self.proj = nn.Linear(width, width)
         self.mlp = nn.Sequential(
             nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width)
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        asked = self.asks(self.before_attention(tokens))  # (batch, tokens, 3 · width)
-        asked = asked.unflatten(-1, (3, self.heads, -1)).transpose(1, 3)
-        queries, keys, values = asked.unbind(2)  # each (batch, heads, tokens, width / heads)
-        seen = torch.nn.functional.scaled_dot_product_attention(queries, keys, values)
-        tokens = tokens + self.answers(seen.transpose(1, 2).flatten(2))
+        qkv = self.qkv(self.before_attention(tokens))  # (batch, tokens, 3 · width)
+        qkv = qkv.unflatten(-1, (3, self.heads, -1)).transpose(1, 3)
+        queries, keys, values = qkv.unbind(2)  # each (batch, heads, tokens, width / heads)
+        attended = functional.scaled_dot_product_attention(queries, keys, values)
+        tokens = tokens + self.proj(attended.transpose(1, 2).flatten(2))
         return tokens + self.mlp(self.before_mlp(tokens))
 
 
@@ -200,8 +194,8 @@ class SmallConvNet(nn.Module):
     """Four convolutions and a short description of the image: features by which sets are compared.
 
     Nodes: `body`, (batch, elements); `features`, (batch, features), not negative; `head`,
-    (batch, classes). Trained on labelled images, `net.describe` is the space in which the book
-    measures a Fréchet distance.
+    (batch, classes). Trained on labelled images, `model.describe` is the space in which the book
+    measures every Fréchet distance.
 
     Args:
         shape: (channels, height, width) of an image; height and width divisible by 4.
@@ -213,16 +207,16 @@ class SmallConvNet(nn.Module):
         ValueError, TypeError: for sizes that do not fit, and in a call for images of another shape.
 
     Source: chapter 4.
+
+    >>> model = SmallConvNet((1, 8, 8), classes=10)
+    >>> model.describe(torch.rand(5, 1, 8, 8)).shape
+    torch.Size([5, 32])
     """
 
-    def __init__(self, shape, classes: int, width: int = 16, features: int = 32):
+    def __init__(self, shape: Sequence[int], classes: int, width: int = 16, features: int = 32):
         super().__init__()
-        self.shape = check_shape(shape, classes=classes, width=width, features=features)
-        if any(size % 4 for size in self.shape[1:]):
-            raise ValueError(
-                f"shape: height and width must be divisible by 4, which two convolutions halve "
-                f"away, got {self.shape}"
-            )
+        self.shape = checks.shape(shape, multiple=4)  # halved by two convolutions
+        checks.counts(classes=classes, width=width, features=features)
         self.body = nn.Sequential(
             *_convolved(self.shape[0], width),
             *_convolved(width, 2 * width, 2),
@@ -236,7 +230,7 @@ class SmallConvNet(nn.Module):
 
     def describe(self, images: Tensor) -> Tensor:
         """The features of images: (batch, features)."""
-        _check_images(images, self.shape)
+        checks.sized(images, self.shape)
         return self.features(self.body(images))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -249,11 +243,3 @@ class SmallConvNet(nn.Module):
 
 def _convolved(before: int, after: int, stride: int = 1) -> tuple[nn.Module, ...]:
     return nn.Conv2d(before, after, 3, stride, 1), nn.BatchNorm2d(after), nn.ReLU()
-
-
-def _check_images(images: Tensor, shape: tuple[int, int, int]) -> None:
-    if images.dim() != 4 or tuple(images.shape[1:]) != shape:
-        raise ValueError(
-            f"images: expected (batch, {', '.join(map(str, shape))}), got {tuple(images.shape)}; "
-            "build the net for their shape"
-        )

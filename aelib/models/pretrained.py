@@ -7,6 +7,7 @@ to do.
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from pathlib import Path
 from urllib.error import URLError
 
@@ -32,7 +33,7 @@ def imagenet(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def classifier(
-    name: str, weights: str | Path | None = None, *, size: int = 224, seed: int = 0
+    name: str, weights: str | os.PathLike | None = None, *, size: int = 224, seed: int = 0
 ) -> nn.Module:
     """torchvision's classifier `name`, such as "resnet50" or "vit_l_16", in evaluation mode.
 
@@ -57,23 +58,17 @@ def classifier(
         chapter 4.
     """
     if weights is not None and not isinstance(weights, str | os.PathLike):
-        raise TypeError(
-            "weights: expected None for random ones, a file, or torchvision's name for them, such "
-            f"as 'DEFAULT', got {weights!r}"
-        )
+        expected = "None for random ones, a file, or torchvision's name for them, such as 'DEFAULT'"
+        raise TypeError(checks.message("weights", expected, weights))
     import torchvision
 
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise ValueError(f"model is {name!r}; {checks.nearest(name, known)}")
-    checks.whole(size, "size", least=1)
+    checks.choice(name, "name", torchvision.models.list_models(module=torchvision.models))
     transformer = name.startswith("vit_")
     patch = int(name.rsplit("_", 1)[1]) if transformer else 1
-    if size % patch:
-        raise ValueError(
-            f"size: {name} cuts images into patches of {patch} pixels, which do not divide {size}; "
-            f"take {max(1, size // patch) * patch} or {(size // patch + 1) * patch}"
-        )
+    if checks.whole(size, "size", least=1) % patch:
+        below, above = max(1, size // patch) * patch, (size // patch + 1) * patch
+        expected = f"a multiple of {patch}, the patches of {name}"
+        raise ValueError(checks.message("size", expected, size, f"take {below} or {above}"))
     state = None if weights is None else _state(name, weights)
     with random.seeded(seed):
         model = torchvision.models.get_model(
@@ -83,39 +78,43 @@ def classifier(
         try:
             if transformer:
                 resized = torchvision.models.vision_transformer.interpolate_embeddings
-                state = resized(size, patch, state)
+                state = resized(size, patch, OrderedDict(state))
             model.load_state_dict(state)
         except (RuntimeError, KeyError, ValueError) as error:
-            wanted = set(model.state_dict())
-            missing, extra = len(wanted - set(state)), len(set(state) - wanted)
-            raise ValueError(
-                f"weights: {weights} are not those of {name}: {missing} of its tensors are missing "
-                f"and {extra} belong to something else, or shapes differ; give {name}'s own"
-            ) from error
+            expected = set(model.state_dict())
+            missing, extra = len(expected - set(state)), len(set(state) - expected)
+            got = checks.Described(
+                f"{weights}: {missing} of its tensors are missing and {extra} belong to something "
+                "else, or shapes differ"
+            )
+            raise ValueError(checks.message("weights", f"those of {name}", got)) from error
     return model.eval()
 
 
-def _state(name: str, weights: str | Path) -> dict[str, Tensor]:
+def _state(name: str, weights: str | os.PathLike) -> dict[str, Tensor]:
     """A state dictionary from a file, or by torchvision's name for it."""
     import torchvision
 
     path = Path(weights)
-    named = [one.name for one in torchvision.models.get_model_weights(name)] + ["DEFAULT"]
     if path.is_file():
         return _read(path)
-    if str(weights) not in named:
-        if path.suffix in (".pt", ".pth", ".safetensors") or os.sep in str(weights):
-            raise FileNotFoundError(f"weights: there is no file {weights}")
-        raise ValueError(f"weights is {str(weights)!r}; {checks.nearest(str(weights), named)}")
-    found = torchvision.models.get_model_weights(name)[str(weights)]
+    entries = torchvision.models.get_model_weights(name)
+    known = [entry.name for entry in entries] + ["DEFAULT"]
+    is_path = path.suffix in (".pt", ".pth", ".safetensors") or os.sep in str(weights)
+    if is_path and str(weights) not in known:
+        raise FileNotFoundError(
+            checks.message("weights", "a file that is there", checks.Described(weights))
+        )
+    entry = entries[checks.choice(str(weights), "weights", known)]
     try:
-        return found.get_state_dict(progress=False, check_hash=True)
+        return entry.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
-        raise OSError(
-            f"weights: {weights} of {name} are not here and cannot be downloaded ({error}); on a "
-            f"machine with a network get {found.url} and give the file's path as weights, or leave "
-            "weights out for random ones"
-        ) from error
+        got = checks.Described(f"none here, and no download ({error})")
+        advice = (
+            f"on a machine with a network get {entry.url} and give the file's path as weights, or "
+            "leave weights out for random ones"
+        )
+        raise OSError(checks.message("weights", f"{weights} of {name}", got, advice)) from error
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -129,12 +128,14 @@ def _read(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location=lambda storage, _: storage, weights_only=True)
     except Exception as error:  # unpickling fails in many ways
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"weights: {path} cannot be read as tensors ({reason})") from error
+        got = checks.Described(f"{path}: it cannot be read ({reason})")
+        raise ValueError(checks.message("weights", "a file of tensors", got)) from error
     for key in ("model", "state_dict"):  # as training scripts wrap them
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(one, Tensor) for name, one in state.items()
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
-        raise ValueError(f"weights: {path} holds no dictionary of tensors (a state_dict)")
+        got = checks.Described(f"{path}: it holds something else")
+        raise ValueError(checks.message("weights", "a dictionary of tensors (a state_dict)", got))
     return state

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from aelib import checks
-from aelib.models.checks import check_shape
-from aelib.models.weights import make_activation, start_weights
+from aelib.models.init import init_weights, make_activation
 
 SKIPS = {"none": 0, "concat": 1, "double": 2}  # copies of the encoder's features the decoder sees
 # Channels last makes a step on a CPU a seventh to a quarter shorter: benchmarks/unet.py.
@@ -38,28 +38,31 @@ class UNet(nn.Module):
             weights, so that a step moves their sum twice as far.
         norm: "batch", "group" (of 8 groups, or as many as divide the channels) or "none".
         hidden: units of a fully connected layer in the middle, or None for convolutions only.
-        activation, start, gain: as in `MLPAutoencoder`.
+        activation, init, gain: as in `MLPAutoencoder`.
 
     The weights lie in memory with their channels last. Where a writer asks for plain ones, move the
-    net to torch.contiguous_format first.
+    model to torch.contiguous_format first.
+
+    Raises:
+        ValueError, TypeError: for sizes that do not fit, or unknown skips, norm or activation.
 
     Warns:
         OneImageBatch: when a batch of one is normalised by batch statistics, in training mode.
 
     Source: Ronneberger et al. (2015), arXiv 1505.04597; chapter 3, "With skips and without".
+
+    >>> UNet((3, 8, 8), width=4, skips="concat")(torch.rand(2, 3, 8, 8)).shape
+    torch.Size([2, 3, 8, 8])
     """
 
-    def __init__(self, shape, width: int = 16, downs: int = 2, *, skips: str = "none",
-                 norm: str = "batch", hidden: int | None = None, activation: str = "relu",
-                 start: str = "he", gain: float = 1.0):  # fmt: skip
+    def __init__(self, shape: Sequence[int], width: int = 16, downs: int = 2, *,
+                 skips: str = "none", norm: str = "batch", hidden: int | None = None,
+                 activation: str = "relu", init: str = "he", gain: float = 1.0):  # fmt: skip
         super().__init__()
-        self.shape = check_shape(shape, width=width, hidden=1 if hidden is None else hidden)
-        checks.whole(downs, "downs", least=1)
-        check_halves(self.shape, downs)
-        for argument, value, known in (("skips", skips, list(SKIPS)), ("norm", norm, list(NORMS))):
-            if value not in known:
-                raise ValueError(f"{argument} is {value!r}; {checks.nearest(value, known)}")
-        self.skips, self.norm = skips, norm
+        checks.counts(width=width, downs=downs)
+        self.shape = checks.shape(shape, multiple=2**downs)
+        self.skips = checks.choice(skips, "skips", SKIPS)
+        self.norm = checks.choice(norm, "norm", NORMS)
         widths = [width * 2**level for level in range(downs + 1)]
 
         def block(fan_in: int, fan_out: int) -> nn.Sequential:
@@ -71,11 +74,13 @@ class UNet(nn.Module):
             return nn.Sequential(*layers)
 
         self.down = nn.ModuleList(
-            block(before, after) for before, after in zip([shape[0], *widths], widths, strict=False)
+            block(before, after)
+            for before, after in zip([self.shape[0], *widths], widths, strict=False)
         )
         self.halve = nn.MaxPool2d(2)
         self.middle = nn.Identity()
         if hidden is not None:
+            checks.counts(hidden=hidden)
             small = (widths[-1], *(size // 2**downs for size in self.shape[1:]))
             self.middle = nn.Sequential(
                 nn.Flatten(), nn.Linear(math.prod(small), hidden), make_activation(activation),
@@ -87,7 +92,7 @@ class UNet(nn.Module):
             for here, below in zip(reversed(widths[:-1]), reversed(widths), strict=False)
         )
         self.last = nn.Conv2d(width, self.shape[0], 1)
-        start_weights(self, start, gain)
+        init_weights(self, init, gain)
         self.to(memory_format=FASTER)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -101,10 +106,8 @@ class UNet(nn.Module):
             ValueError: with skips, for then the code is only a part of what the decoder needs.
         """
         if self.skips != "none":
-            raise ValueError(
-                f"decode: with skips={self.skips!r} the decoder also needs the features on the way "
-                "down; call the net on images, or build it with skips='none'"
-            )
+            advice = "with skips the decoder also needs the encoder's features: use model(images)"
+            raise ValueError(checks.message("skips", "'none' for decode", self.skips, advice))
         return self._up(code, [])
 
     def forward(self, images: Tensor) -> Tensor:
@@ -113,7 +116,7 @@ class UNet(nn.Module):
             warnings.warn(
                 "a batch of one image under batch statistics: each layer subtracts the mean of "
                 "this one image and divides by its deviation, so brightness and contrast are "
-                "lost; use larger batches, net.eval() for running statistics, or norm='group'",
+                "lost; use larger batches, model.eval() for running statistics, or norm='group'",
                 OneImageBatch,
                 stacklevel=2,
             )
@@ -131,8 +134,8 @@ class UNet(nn.Module):
     def _up(self, code: Tensor, features: list[Tensor]) -> Tensor:
         copies = SKIPS[self.skips]
         for level, block in enumerate(self.up, 1):
-            seen = [features[-level]] * copies if copies else []
-            code = block(torch.cat([self.enlarge(code), *seen], dim=-3))
+            skipped = [features[-level]] * copies if copies else []
+            code = block(torch.cat([self.enlarge(code), *skipped], dim=-3))
         return self.last(code).contiguous()
 
     def extra_repr(self) -> str:
@@ -144,19 +147,3 @@ def make_norm(norm: str, channels: int) -> list[nn.Module]:
     if norm == "batch":
         return [nn.BatchNorm2d(channels)]
     return [nn.GroupNorm(math.gcd(8, channels), channels)] if norm == "group" else []
-
-
-def check_halves(shape: tuple[int, int, int], downs: int) -> None:
-    """Raise, naming the nearest sizes that work, unless the image can be halved `downs` times."""
-    part = 2**downs
-    if not any(size % part for size in shape[1:]):
-        return
-    near = [(max(part, size // part * part), -(-size // part) * part) for size in shape[1:]]
-    choices = " and ".join(
-        f"{what} {size} ({low} or {high} can)" if low != high else f"{what} {size} ({high} can)"
-        for what, size, (low, high) in zip(("height", "width"), shape[1:], near, strict=True)
-        if size % part
-    )
-    raise ValueError(
-        f"shape: {choices} cannot be halved {downs} times; crop or pad the images, or lower downs"
-    )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from aelib.models.autoencoders import _Flat
-from aelib.models.checks import check_shape
-from aelib.models.weights import make_activation, start_weights
+from aelib import checks, random
+from aelib.models.autoencoders import Autoencoder, check_odd
+from aelib.models.init import init_weights, make_activation
 
 
 class Posterior(NamedTuple):
@@ -25,24 +26,16 @@ class Posterior(NamedTuple):
 
         Drawn where the generator is; without one, from torch's global generator.
         """
-        if generator is None:
-            noise = torch.randn_like(self.mean)
-        else:
-            noise = torch.randn(
-                self.mean.shape,
-                generator=generator,
-                device=generator.device,
-                dtype=self.mean.dtype,
-            ).to(self.mean.device)
+        noise = random.normal(self.mean.shape, self.mean, generator)
         return self.mean + noise * (self.log_variance / 2).exp()
 
 
-class VAE(_Flat):
+class VAE(Autoencoder):
     """A fully connected variational autoencoder: d → width → … → code → … → width → d.
 
     The layers of an `MLPAutoencoder` of the same width, depth and code, but for one: the encoder
     ends in twice as many numbers, a mean and a log-variance for each element of the code. `forward`
-    and `encode` use the mean, so that the net is one fixed map and every measure of the book
+    and `encode` use the mean, so that the model is one fixed map and every measure of the book
     applies; what is random is drawn by the objective (`objectives.variational`).
 
     Args:
@@ -51,36 +44,37 @@ class VAE(_Flat):
         depth: hidden layers, the code's included; odd.
         code: elements of the code.
         activation: one of `ACTIVATIONS`; neither code nor output has one.
-        start, gain: how the weights are drawn (`start_weights`).
+        init, gain: how the weights are drawn (`init_weights`).
         bias: whether each layer has one.
 
     Raises:
-        ValueError: for an even depth, or a size that is no positive whole number.
+        ValueError, TypeError: for an even depth, or a size that is no positive whole number.
 
     Source: Kingma and Welling (2014), arXiv 1312.6114; chapter 5.
+
+    >>> model = VAE((1, 8, 8), width=32, depth=3, code=2)
+    >>> model.posterior(torch.rand(5, 1, 8, 8)).sample().shape
+    torch.Size([5, 2])
     """
 
-    def __init__(self, shape, width: int = 512, depth: int = 5, *, code: int,
-                 activation: str = "relu", start: str = "torch", gain: float = 1.0,
+    def __init__(self, shape: Sequence[int], width: int = 512, depth: int = 5, *, code: int,
+                 activation: str = "relu", init: str = "torch", gain: float = 1.0,
                  bias: bool = True):  # fmt: skip
-        shape = check_shape(shape, width=width, depth=depth, code=code)
-        if depth % 2 == 0:
-            raise ValueError(
-                f"depth: expected an odd number, for the code is in the middle, got {depth}"
-            )
-        elements, middle = math.prod(shape), (depth - 1) // 2
-        outwards = [*[width] * middle, elements]
+        shape = checks.shape(shape)
+        checks.counts(width=width, depth=depth, code=code)
+        check_odd(depth)
+        elements, hidden = math.prod(shape), [width] * ((depth - 1) // 2)
 
         def layers(widths: list[int]) -> nn.Sequential:
-            made = nn.Sequential()
+            result = nn.Sequential()
             for fan_in, fan_out in pairwise(widths):
-                made.append(nn.Linear(fan_in, fan_out, bias))
-                made.append(make_activation(activation))
-            return made[:-1]
+                result.append(nn.Linear(fan_in, fan_out, bias))
+                result.append(make_activation(activation))
+            return result[:-1]
 
-        encoder = layers([elements, *[width] * middle, 2 * code])
-        super().__init__(shape, encoder, layers([code, *outwards]), 0.0)
-        start_weights(self, start, gain)
+        encoder = layers([elements, *hidden, 2 * code])
+        super().__init__(shape, encoder, layers([code, *hidden, elements]))
+        init_weights(self, init, gain)
 
     def posterior(self, images: Tensor) -> Posterior:
         """q(z|a): the code's mean and log-variance for each image, both (..., code)."""

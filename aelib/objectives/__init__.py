@@ -1,24 +1,35 @@
-"""What a net is asked to do: small callables that return one loss per example.
+"""What a model is asked to do: small callables that return one loss per example.
 
-An objective is called as objective(net, images), or objective(net, images, labels) where `fit` was
-given labels. Images are (..., channels, height, width): a batch, or seeds and a batch where `fit`
-trains the seeds as one graph. The result has one loss per example, of the leading axes' shape, so
-count axes from the end. What an objective draws (noise, times) comes from torch's global generator,
-one number per example: `torch.rand(images.shape[:-3])`. Whatever the net is called with must have
-the same leading axes as its images.
+An objective is called as objective(model, images), or objective(model, images, labels) where `fit`
+was given labels. Images are (..., channels, height, width): a batch, or seeds and a batch where
+`fit` trains the seeds as one graph. The result has one loss per example, of the leading axes'
+shape, so count axes from the end. What an objective draws (noise, times) comes from torch's global
+generator, one number per example: `torch.rand(images.shape[:-3])`. Whatever the model is called
+with must have the same leading axes as its images.
+
+Two attributes are optional. `span`, such as (0.0, 1.0): the values the images must lie in, which
+`fit` looks at before the first step. `mark(models)`: called by `fit` at its end, to leave a note in
+the models of what they were trained for.
 """
 
-from aelib.objectives.checks import ObjectiveError
-from aelib.objectives.classifying import classify
-from aelib.objectives.copying import Objective, copy
+from aelib.objectives.classification import classify
+from aelib.objectives.copying import copy
 from aelib.objectives.denoising import Denoise, denoise
-from aelib.objectives.diffusing import Diffusion, diffusion
-from aelib.objectives.variational import (
+from aelib.objectives.elbo import (
     Terms,
     Variational,
     kl_to_standard,
     variational,
     variational_terms,
+)
+from aelib.objectives.noise_prediction import Diffusion, diffusion
+from aelib.objectives.objective import Objective, ObjectiveError
+from aelib.objectives.schedule import (
+    Schedule,
+    cosine_schedule,
+    linear_schedule,
+    to_images,
+    to_model,
 )
 
 __all__ = [
@@ -26,13 +37,18 @@ __all__ = [
     "Diffusion",
     "Objective",
     "ObjectiveError",
+    "Schedule",
     "Terms",
     "Variational",
     "classify",
     "copy",
+    "cosine_schedule",
     "denoise",
     "diffusion",
     "kl_to_standard",
+    "linear_schedule",
+    "to_images",
+    "to_model",
     "variational",
     "variational_terms",
 ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from aelib.objectives.checks import check_same_shape
+from aelib import checks
+from aelib.objectives.objective import squared_error
 
 
 @dataclass(frozen=True)
@@ -16,15 +17,13 @@ class Denoise:
 
     noise: Callable[..., Tensor]
 
-    def __call__(self, net: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    def __call__(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """The loss of each image, shape (...) for images (..., channels, height, width).
 
         Raises:
-            ObjectiveError: if the net returns another shape.
+            ObjectiveError: if the model returns another shape.
         """
-        output = net(self.noise(images, None))
-        check_same_shape(output, images)
-        return (output - images).square().mean(dim=(-3, -2, -1))
+        return squared_error(model(self.noise(images, None)), images)
 
 
 def denoise(noise: Callable[..., Tensor]) -> Denoise:
@@ -38,7 +37,10 @@ def denoise(noise: Callable[..., Tensor]) -> Denoise:
         TypeError: if `noise` is not callable.
 
     Source: Vincent et al. (2008), ICML; chapter 3.
+
+    >>> import torch
+    >>> objective = denoise(lambda images, generator: images + 0.5)
+    >>> objective(lambda images: images, torch.zeros(2, 1, 8, 8))
+    tensor([0.2500, 0.2500])
     """
-    if not callable(noise):
-        raise TypeError(f"noise: expected a callable, such as data.gaussian(0.2), got {noise!r}")
-    return Denoise(noise)
+    return Denoise(checks.function(noise, "noise", "data.gaussian(0.2)"))

@@ -1,7 +1,7 @@
-"""Sampling: images drawn from a net, as pure functions of the net, a schedule and a seed."""
+"""Sampling: images drawn from a model, as pure functions of the model, a schedule and a seed."""
 
 from aelib.sampling.codes import CodeDistribution, fit_code
-from aelib.sampling.samplers import Moment, ddim, ddpm
+from aelib.sampling.diffusion import sample
 from aelib.sampling.walks import (
     decode,
     diffuse_without_diffusion,
@@ -12,13 +12,11 @@ from aelib.sampling.walks import (
 
 __all__ = [
     "CodeDistribution",
-    "Moment",
-    "ddim",
-    "ddpm",
     "decode",
     "diffuse_without_diffusion",
     "fit_code",
     "interpolate",
     "manifold_walk",
+    "sample",
     "self_map",
 ]
