@@ -29,7 +29,6 @@ ROOMS = (
     "checks",
     "random",
     "runtime",
-    "provenance",
     "data",
     "models",
     "objectives",
