@@ -73,7 +73,7 @@ def plain_descent() -> inversion.Recipe:
 
 
 def run(seeds: int, steps: int) -> Result:
-    """Ranks and leftovers by stage of a residual net; two searches in a transformer's last block."""
+    """Ranks and leftovers by stage of a residual net; two searches in a transformer."""
     photos = data.load("photos", size=16, train=256, test=64)
     vivid = photos.test[photos.test.flatten(1).std(1).argsort(descending=True)][:20:10]
     nets = models.replicate(lambda: models.SmallResNet(photos.shape, 5), seeds)

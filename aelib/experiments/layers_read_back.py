@@ -213,7 +213,7 @@ def short_name(layer: str) -> str:
 
 def run(seeds: int, train_steps: int, images: int, steps: int, large_steps: int) -> Result:
     """Small nets of both kinds, untrained and trained; the large ones, untrained."""
-    photos, _, lively = pieces_of_photographs()
+    _, _, lively = pieces_of_photographs()
     nets = small_nets(seeds, train_steps)
     read = read_back(nets, lively[:images], steps)
     readings = {"the start": [1.0] * seeds}
