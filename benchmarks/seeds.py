@@ -1,7 +1,7 @@
 """Several seeds: one batched graph, side by side step by step, or one after the other?
 
-`aelib.training.ensemble.SMALL_STEP` comes from here: up to that size of a step, parameters × batch, one
-batched graph is the cheaper way on a CPU.
+`aelib.training.ensemble.SMALL_STEP` comes from here: up to that size of a step, parameters ×
+batch, one batched graph is the cheaper way on a CPU.
 """
 
 from __future__ import annotations

@@ -131,21 +131,21 @@ def darken(model, images):
         (seeds, IMAGES[:39], {}, "other images"),
         (seeds, IMAGES.flip(0), {}, "other images"),
         (seeds, [IMAGES, IMAGES.flip(0)], {}, "other images"),
-        (seeds, IMAGES, {"lr": 0.01}, r"lr '0.001' \(now '0.01'\)"),
-        (seeds, IMAGES, {"batch_size": 5}, r"batch_size 4 \(now 5\)"),
+        (seeds, IMAGES, {"lr": 0.01}, "lr '0.001', now '0.01'"),
+        (seeds, IMAGES, {"batch_size": 5}, "batch_size 4, now 5"),
         (seeds, IMAGES, {"seed": 1}, "seed 0"),
         (seeds, IMAGES, {"vmap": True}, "vmap False"),
         (seeds, IMAGES, {"precision": "bf16"}, "precision 'no'"),
         (seeds, IMAGES, {"ema": 0.9}, "ema None"),
-        (seeds, IMAGES, {"schedule": "linear"}, r"schedule None \(now 'linear over 9 steps'\)"),
+        (seeds, IMAGES, {"schedule": "linear"}, "schedule None, now 'linear over 9 steps'"),
         (seeds, IMAGES, {"optimizer": "sgd"}, "optimizer 'Adam'"),
         (
             seeds, IMAGES,
             {"optimizer": functools.partial(torch.optim.Adam, fused=True, weight_decay=0.1)},
             "weight_decay '0'",
         ),
-        (seeds, IMAGES, {"objective": darken}, r"objective 'copy' \(now 'darken'\)"),
-        (seeds, IMAGES, {"metrics": {**METRICS, "more": float}}, r"metrics \['bias'\]"),
+        (seeds, IMAGES, {"objective": darken}, "objective 'copy', now 'darken'"),
+        (seeds, IMAGES, {"metrics": {**METRICS, "more": float}}, "metrics .* 'bias, more'"),
     ],
 )  # fmt: skip
 def test_a_checkpoint_of_something_else_is_refused(kept, models, images, changes, message):
@@ -187,9 +187,9 @@ def test_a_checkpoint_cut_short_is_refused(kept):
         file.write_bytes(bad)
         listed = seeds()
         before = copy.deepcopy(listed)
-        with pytest.raises(ValueError, match=r"checkpoint: .* not written by fit .* delete it"):
+        with pytest.raises(ValueError, match=r"checkpoint: .* not written by fit; delete it"):
             ae.fit(listed, IMAGES, steps=9, checkpoint=file, resume=True, **settings)
-        with pytest.raises(ValueError, match=r"not written by fit .*; give another"):
+        with pytest.raises(ValueError, match=r"not written by fit; give another"):
             training.load_weights(listed[0], file)
         assert same(listed, before)
         assert file.read_bytes() == bad
@@ -201,7 +201,7 @@ def test_a_checkpoint_in_the_way_is_not_overwritten(kept, tmp_path):
     content = file.read_bytes()
     with pytest.raises(FileExistsError, match="resume=True goes on from it, or give another name"):
         ae.fit(model, IMAGES, steps=9, checkpoint=file, **settings)
-    with pytest.raises(ValueError, match="checkpoint: expected a file, .*name a file in it"):
+    with pytest.raises(ValueError, match=r"checkpoint: expected a file, .*name a file in it"):
         ae.fit(model, IMAGES, steps=9, checkpoint=tmp_path)
     with pytest.raises(ValueError, match="checkpoint: expected a file to resume from"):
         ae.fit(model, IMAGES, steps=9, resume=True)
@@ -263,7 +263,7 @@ def test_load_weights_gives_each_model_its_own(tmp_path):
 def test_load_weights_refuses_what_does_not_fit(tmp_path, kept):
     file, _ = kept
     model, before = twins()
-    with pytest.raises(FileNotFoundError, match="path: .* not there"):
+    with pytest.raises(FileNotFoundError, match=r"path: .* not there"):
         training.load_weights(model, tmp_path / "nowhere")
     for index, words in ((2, "1 or less .*holds 2 models"), (-1, "0 or more")):
         with pytest.raises(ValueError, match=f"index: expected {words}"):

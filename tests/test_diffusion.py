@@ -147,7 +147,9 @@ def test_the_sinusoidal_embedding_in_closed_form():
 def test_seeds_as_one_graph_are_the_seeds():
     pair = models.replicate(lambda: models.DiffusionUNet(SHAPE, 8, steps=20), 2)
     objective = objectives.diffusion(objectives.cosine_schedule(20))
-    ensemble = training.Ensemble(pair, lambda both: objective(both, IMAGES.expand(2, *IMAGES.shape)))
+    ensemble = training.Ensemble(
+        pair, lambda both: objective(both, IMAGES.expand(2, *IMAGES.shape))
+    )
     both = ensemble(IMAGES.expand(2, *IMAGES.shape), TIMES.expand(2, 3))
     for model, output in zip(pair, both, strict=True):
         assert torch.allclose(model(IMAGES, TIMES), output, atol=1e-5)

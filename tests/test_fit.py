@@ -247,7 +247,7 @@ def test_models_that_share_a_layer_train_side_by_side():
     assert same(listed, alone)
     error = ae.objectives.copy(listed[0], IMAGES).mean().item()
     assert error == pytest.approx(history.loss[0, -1], rel=0.1)
-    with pytest.raises(ValueError, match="vmap: .* share a parameter"):
+    with pytest.raises(ValueError, match=r"vmap: .* share a parameter"):
         ae.fit(listed, IMAGES, steps=1, vmap=True)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import pickle
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -18,7 +20,7 @@ from aelib.training.learner import Learner
 from aelib.training.plan import Plan
 
 # What torch.load raises for a file that is cut short, or something else altogether.
-UNREADABLE = (RuntimeError, EOFError, LookupError, TypeError, AttributeError, ValueError,
+UNREADABLE = (RuntimeError, EOFError, LookupError, TypeError, AttributeError, ValueError, OSError,
               pickle.UnpicklingError)  # fmt: skip
 
 
@@ -28,23 +30,21 @@ class Checkpoint:
     def __init__(self, plan: Plan, learners: Sequence[Learner]):
         assert plan.checkpoint is not None
         self.file, self.plan, self.learners = plan.checkpoint, plan, learners
-        optimizer = learners[0].optimizer
+        optimizer, digest = learners[0].optimizer, functools.cache(_digest)
         self.about = {
-            "models": [_about(model) for model in plan.models],
-            "images": _digests(plan.images),
-            "labels": _digests(plan.labels or []),
-            "settings": {
-                "objective": plain_name(plan.objective),
-                "batch_size": plan.batch_size,
-                "schedule": plan.schedule,
-                "ema": plan.ema,
-                "seed": plan.seed,
-                "metrics": sorted(plan.metrics),
-                "vmap": isinstance(learners[0].bare, Ensemble),
-                "precision": plan.place.precision,
-                "optimizer": type(optimizer).__name__,
-                **{name: repr(value) for name, value in optimizer.defaults.items()},
-            },
+            "models": [_lines(model) for model in plan.models],
+            "images": [digest(value) for value in plan.images],
+            "labels": [digest(value) for value in plan.labels or []],
+            "objective": plain_name(plan.objective),
+            "batch_size": plan.batch_size,
+            "schedule": plan.schedule,
+            "ema": plan.ema,
+            "seed": plan.seed,
+            "metrics": ", ".join(sorted(plan.metrics)),
+            "vmap": isinstance(learners[0].bare, Ensemble),
+            "precision": plan.precision,
+            "optimizer": type(optimizer).__name__,
+            **{name: repr(value) for name, value in optimizer.defaults.items()},
         }
 
     def save(self, records: Mapping) -> None:
@@ -73,8 +73,15 @@ class Checkpoint:
                 images, labels or settings; for one that is already past the steps asked for.
         """
         state = _read(self.file, "delete it to start anew")
-        if unlike := _difference(state["about"], self.about):
-            got = checks.Described(f"{self.file}, {unlike}")
+        kept, now = state["about"], self.about
+        # A setting that only one of them has came with another version of PyTorch.
+        unlike = [
+            f"other {name}" if isinstance(value, list) else f"{name} {kept[name]!r}, now {value!r}"
+            for name, value in now.items()
+            if name in kept and kept[name] != value
+        ]
+        if unlike:
+            got = checks.Described(f"{self.file}, made with {'; '.join(unlike)}")
             raise ValueError(
                 checks.message("checkpoint", "a file of this training", got, "give another name")
             )
@@ -125,52 +132,34 @@ def load_weights(model: nn.Module, path: str | Path, index: int = 0) -> nn.Modul
     state = _read(file, "give another")
     models = state["about"]["models"]
     checks.whole(index, "index", most=len(models) - 1, limit=f"{file} holds {len(models)} models")
-    kept, own = models[index], _about(model)
-    if kept != own:
-        line = next(pair for pair in zip(kept, own, strict=False) if pair[0] != pair[1]) if (
-            kept[: len(own)] != own[: len(kept)]) else ("more", "less")  # fmt: skip
-        got = checks.Described(f"one with {line[1].strip()!r} in place of {line[0].strip()!r}")
-        raise ValueError(checks.message("model", f"one built like that in {file}", got))
+    for kept, own in zip_longest(models[index], _lines(model), fillvalue=""):
+        if kept != own:
+            got = checks.Described(f"one with {own.strip()!r} in place of {kept.strip()!r}")
+            raise ValueError(checks.message("model", f"one built like that in {file}", got))
     model.load_state_dict(state["models"][index])
     return model
 
 
 def _read(file: Path, advice: str) -> dict:
+    content = io.BytesIO(file.read_bytes())
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or not state["about"]["settings"]:
-            raise ValueError("no checkpoint")
-    except UNREADABLE as error:
-        got = checks.Described(f"{file}, cut short or not written by fit ({error})")
-        raise ValueError(checks.message("checkpoint", "a whole one", got, advice)) from error
+        # Wherever a value was, it is read into main memory.
+        state = torch.load(content, map_location=lambda value, _: value, weights_only=True)
+        if not {"about", "records", "models"} <= set(state):
+            raise ValueError("something else")
+    except UNREADABLE:  # torch's own words advise to run what may stand in the file
+        got = checks.Described(f"{file}, cut short or not written by fit")
+        raise ValueError(checks.message("checkpoint", "a whole one", got, advice)) from None
     return state
 
 
-def _about(model: nn.Module) -> list[str]:
-    """What a model is, in lines: its layers, then the shape of each of its tensors."""
+def _lines(model: nn.Module) -> list[str]:
+    """What a model is: its layers, then the shape of each of its tensors."""
     shapes = [f"{name} {tuple(value.shape)}" for name, value in model.state_dict().items()]
     return [*plain_name(model).splitlines(), *shapes]
 
 
-def _digests(tensors: Sequence[Tensor]) -> list[str]:
-    """A fingerprint of each tensor's values."""
-    digests: dict[int, str] = {}
-    for value in {id(value): value for value in tensors}.values():
-        flat = value.cpu().contiguous().flatten().view(torch.uint8).numpy()
-        shape = f"{tuple(value.shape)} {value.dtype}"
-        digests[id(value)] = hashlib.sha256(shape.encode() + flat.tobytes()).hexdigest()
-    return [digests[id(value)] for value in tensors]
-
-
-def _difference(kept: Mapping, now: Mapping) -> str:
-    """How a checkpoint's models, data and settings differ from these, in words; empty if not.
-
-    A setting that only one of them has came with another version of PyTorch.
-    """
-    for name in ("models", "images", "labels"):
-        if kept[name] != now[name]:
-            return f"which is of other {name}"
-    old, new = kept["settings"], now["settings"]
-    unlike = [f"{name} {old[name]!r} (now {new[name]!r})"
-              for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]  # fmt: skip
-    return f"which was made with {', '.join(unlike)}" if unlike else ""
+def _digest(tensor: Tensor) -> str:
+    """A fingerprint of a tensor's values."""
+    values = tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode() + values).hexdigest()

@@ -13,7 +13,7 @@ from aelib import objectives, runtime
 from aelib.training.dry_run import check_losses
 from aelib.training.history import History, Recorder
 from aelib.training.learner import prepared
-from aelib.training.plan import check_fit
+from aelib.training.plan import Plan
 
 
 def fit(
@@ -101,12 +101,12 @@ def fit(
 
     Source: chapter 1, "One loop".
     """
-    plan = check_fit(**locals())
+    plan = Plan(**locals())  # every argument, checked before any work
     scaler, stopped = plan.place.scaler, "finished"
     with prepared(plan) as learners, runtime.interruptible() as interrupted:
         recorder = Recorder(plan, learners)
         done = recorder.begin()
-        with plan.bar(done=done) as bar:
+        with plan.bar(done) as bar:
             for step in range(done + 1, plan.steps + 1):
                 for learner in learners:  # one for each model, or one for all as one graph
                     learner.set_rate(step - 1)

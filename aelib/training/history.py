@@ -53,26 +53,24 @@ class History:
         return f"History({self.stopped} at step {at}, {models}{loss}, {self.seconds:.1f} s)"
 
 
-class TrainingDiverged(RuntimeError):
+class _Carrying(Exception):
+    def __init__(self, message: str, history: History):
+        super().__init__(message)
+        self.history = history
+
+
+class TrainingDiverged(_Carrying, RuntimeError):
     """The loss became NaN, infinite or a thousand times what it was.
 
     `history` keeps what came before; the weights are those that diverged.
     """
 
-    def __init__(self, message: str, history: History):
-        super().__init__(message)
-        self.history = history
 
-
-class CheckpointError(OSError):
+class CheckpointError(_Carrying, OSError):
     """The checkpoint could not be written; the file keeps what it held.
 
-    `history` keeps what was recorded; the models are trained so far.
+    `history` keeps what was recorded; the models keep what they have learned.
     """
-
-    def __init__(self, message: str, history: History):
-        super().__init__(message)
-        self.history = history
 
 
 class Recorder:
@@ -122,21 +120,20 @@ class Recorder:
         losses = self.plan.place.mean(total / self.since).tolist()  # NaN before the first step
         if self.since:
             self._check(losses)
-        due = self.done in self.plan.log_at
         with handed_over(self.learners):
-            metrics = self._measure()
+            info = {"step": self.done, "loss": losses, "metrics": self._measure()}
+            due = self.done in self.plan.log_at
             if due:
-                self._add({"loss": losses, **metrics})
+                self._add(info)
                 self.since = 0
                 for learner in self.learners:
                     learner.total.zero_()
             if self.checkpoint and self.plan.place.rank == 0:
-                self._save()
+                self._save(self.checkpoint)
             if not due:  # an interruption's: not in the checkpoint, so that a resumed history is
-                self._add({"loss": losses, **metrics})  # that of an unbroken run
+                self._add(info)  # that of an unbroken run
             if self.plan.callback is not None:
-                info = {"step": self.done, "loss": losses, "metrics": metrics}
-                with self._aside(self.plan.models):
+                with self._aside(*self.plan.models):
                     self.plan.callback({**info, "models": self.plan.models})
         return losses
 
@@ -149,22 +146,22 @@ class Recorder:
         seconds = time.perf_counter() - self.began
         return History(np.array(self.steps, dtype=int), table.pop("loss"), table, seconds, stopped)
 
-    def _add(self, row: dict[str, list[float]]) -> None:
-        self.steps.append(self.done)
-        for name, values in row.items():
+    def _add(self, info: dict) -> None:
+        self.steps.append(info["step"])
+        for name, values in {"loss": info["loss"], **info["metrics"]}.items():
             self.rows[name].append(values)
 
     def _measure(self) -> dict[str, list[float]]:
         """Each metric of each model."""
         metrics: dict[str, list[float]] = {name: [] for name in self.plan.metrics}
         for model in self.plan.models if metrics else []:
-            with self._aside([model]):
+            with self._aside(model):
                 for name, metric in self.plan.metrics.items():
                     metrics[name].append(float(metric(model)))
         return metrics
 
     @contextlib.contextmanager
-    def _aside(self, models: Sequence[nn.Module]) -> Iterator[None]:
+    def _aside(self, *models: nn.Module) -> Iterator[None]:
         """Inside the block models are in eval mode, without gradients, and draws leave no trace."""
         with contextlib.ExitStack() as stack:
             for model in models:
@@ -173,16 +170,15 @@ class Recorder:
             stack.enter_context(random.seeded(None, self.plan.place.device))
             yield
 
-    def _save(self) -> None:
-        assert self.checkpoint is not None
+    def _save(self, checkpoint: Checkpoint) -> None:
         seconds = time.perf_counter() - self.began
         state = {"done": self.done, "since": self.since, "steps": self.steps, "rows": self.rows}
         try:
-            self.checkpoint.save({**state, "seconds": seconds})
+            checkpoint.save({**state, "seconds": seconds})
         except OSError as error:
             raise CheckpointError(
-                f"checkpoint: {error}; make room or give another file, and train again: the "
-                "models keep what they have learned, this error's history the records",
+                f"checkpoint: {error}; the models keep what they have learned, and this error's "
+                "history the records",
                 self.history("not saved"),
             ) from error
 

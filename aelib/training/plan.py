@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from aelib import checks, runtime
 from aelib.models import count_parameters
 from aelib.objectives import Objective
-from aelib.training.distributed import Place, place
+from aelib.training.distributed import place
 from aelib.training.dry_run import dry_run, plain_name
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -31,124 +31,104 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Plan:
-    """The arguments of one `fit`, each as the training needs it.
+    """The arguments of one `fit`: whatever cannot work is refused here, all else made ready.
 
-    `images` and `labels` hold one tensor a model, `sizes` the images a step of each, `factor` gives
-    the factor of lr after so many steps.
+    `images` and `labels` become a list of one tensor a model, `log_at` the steps themselves,
+    `checkpoint` the file. Beside them stand `sizes`, the images a step of each model, `factor`, the
+    factor of lr after so many steps, and `place`, where all of it happens.
     """
 
     models: list[nn.Module]
     images: list[Tensor]
-    labels: list[Tensor] | None
     objective: Objective
+    labels: list[Tensor] | None
     steps: int
     batch_size: int | None
-    sizes: list[int]
     lr: float
     optimizer: Callable[..., torch.optim.Optimizer]
-    schedule: str | None
-    factor: Callable[[int], float]
+    schedule: Any
     ema: float | None
     seed: int
-    log_at: frozenset[int]
-    metrics: dict[str, Callable]
+    log_at: Any
+    metrics: Any
     callback: Callable[[dict], object] | None
     checkpoint: Path | None
+    resume: bool
     vmap: bool | None
-    place: Place
-    bar: Callable
+    device: Any
+    precision: str
+    progress: bool | None
+    label: str
 
+    @torch.inference_mode(False)
+    def __post_init__(self):
+        self.models = _models(self.models)
+        self.steps = checks.whole(self.steps, "steps", least=1)
+        checks.function(self.objective, "objective", "ae.objectives.copy")
+        images = _one_each(self.images, "images", len(self.models))
+        ready = {id(value): _images(value, self.objective) for value in images}
+        self.images = [ready[id(value)] for value in images]
+        if self.labels is not None:
+            labels = _one_each(self.labels, "labels", len(self.models))
+            pairs = zip(labels, self.images, strict=True)
+            self.labels = [checks.labels(value, len(its)) for value, its in pairs]
+        self.sizes = [len(value) for value in self.images]
+        if self.batch_size is not None:
+            size = checks.whole(self.batch_size, "batch_size", least=1)
+            self.batch_size = min(size, *self.sizes)
+            self.sizes = [self.batch_size] * len(self.models)
+        self.lr = checks.number(self.lr, "lr", above=0)
+        if isinstance(self.optimizer, str):
+            checks.choice(self.optimizer, "optimizer", OPTIMIZERS)
+            self.optimizer = OPTIMIZERS[self.optimizer]
+        checks.function(self.optimizer, "optimizer", "torch.optim.AdamW")
+        self.schedule, self.factor = _schedule(self.schedule, self.steps)
+        if self.ema is not None:
+            self.ema = checks.number(self.ema, "ema", least=0, most=1)
+        self.seed = checks.whole(self.seed, "seed")
+        self.log_at = _log_steps(self.log_at, self.steps)
+        self.metrics = dict(self.metrics or {})
+        if "loss" in self.metrics:
+            raise ValueError(checks.message("metrics", "names that are not taken", "loss"))
+        for name, metric in self.metrics.items():
+            checks.function(metric, f"metrics[{name!r}]", "a function of the model")
+        if self.callback is not None:
+            checks.function(self.callback, "callback", "a function of a dict")
+        self.checkpoint = _checkpoint(self.checkpoint, self.resume)
+        self.place = place(self.device, self.precision)
+        for size in self.sizes:
+            if size % self.place.processes:
+                expected = f"a multiple of {self.place.processes}, the processes that share it"
+                raise ValueError(checks.message("batch_size", expected, size))
+        smallest = min(self.sizes) // self.place.processes
+        labels = self.labels or [None] * len(self.models)
+        for model, its, own in zip(self.models, self.images, labels, strict=True):
+            dry_run(self.objective, model, its, own, smallest)
 
-@torch.inference_mode(False)
-def check_fit(
-    models, images, objective, labels, steps, batch_size, lr, optimizer, schedule, ema, seed,
-    log_at, metrics, callback, checkpoint, resume, vmap, device, precision, progress, label,
-) -> Plan:  # fmt: skip
-    """The plan for these arguments of `fit`; whatever cannot work is refused here, in its words."""
-    models = _models(models)
-    steps = checks.whole(steps, "steps", least=1)
-    checks.function(objective, "objective", "ae.objectives.copy")
-    images = _one_each(images, "images", len(models))
-    distinct = {id(value): _images(value, objective) for value in images}
-    images = [distinct[id(value)] for value in images]
-    if labels is not None:
-        pairs = zip(_one_each(labels, "labels", len(models)), images, strict=True)
-        labels = [checks.labels(value, len(its)) for value, its in pairs]
-    sizes = [len(value) for value in images]
-    if batch_size is not None:
-        batch_size = min(checks.whole(batch_size, "batch_size", least=1), *sizes)
-        sizes = [batch_size] * len(models)
-    lr = checks.number(lr, "lr", above=0)
-    if isinstance(optimizer, str):
-        optimizer = OPTIMIZERS[checks.choice(optimizer, "optimizer", OPTIMIZERS)]
-    checks.function(optimizer, "optimizer", "functools.partial(torch.optim.SGD, momentum=0.9)")
-    name, factor = _schedule(schedule, steps)
-    metrics = dict(metrics or {})
-    if "loss" in metrics:
-        raise ValueError(checks.message("metrics", "another name, for it is taken", "loss"))
-    for key, metric in metrics.items():
-        checks.function(metric, f"metrics[{key!r}]", "a function of the model")
-    if callback is not None:
-        checks.function(callback, "callback", "a function of a dict")
-    here = place(device, precision)
-    for size in sizes:
-        if size % here.processes:
-            expected = f"a multiple of {here.processes}, the processes that share it"
-            raise ValueError(checks.message("batch_size", expected, size))
-    for model, its, own in zip(models, images, labels or [None] * len(models), strict=True):
-        dry_run(objective, model, its, own, min(sizes) // here.processes)
-    return Plan(
-        models=models,
-        images=images,
-        labels=labels,
-        objective=objective,
-        steps=steps,
-        batch_size=batch_size,
-        sizes=sizes,
-        lr=lr,
-        optimizer=optimizer,
-        schedule=name,
-        factor=factor,
-        ema=None if ema is None else checks.number(ema, "ema", least=0, most=1),
-        seed=checks.whole(seed, "seed"),
-        log_at=_log_steps(log_at, steps),
-        metrics=metrics,
-        callback=callback,
-        checkpoint=_checkpoint(checkpoint, resume),
-        vmap=vmap,
-        place=here,
-        bar=functools.partial(
-            runtime.progress, steps, label, progress if here.rank == 0 else False
-        ),
-    )
+    def bar(self, done: int):
+        """A bar for a person, drawn by the first process only."""
+        show = self.progress if self.place.rank == 0 else False
+        return runtime.progress(self.steps, self.label, show, done)
 
 
 def _models(models) -> list[nn.Module]:
     listed = list(models) if isinstance(models, list | tuple) else [models]
-    if not listed or not all(isinstance(model, nn.Module) for model in listed):
+    if not listed:
         raise TypeError(checks.message("models", "a torch.nn.Module, or a list of them", models))
-    if len({id(model) for model in listed}) < len(listed):
+    if len(set(map(id, listed))) < len(listed):
         got = checks.Described("one model twice")
-        raise ValueError(
-            checks.message("models", "one model for each seed", got, "use models.replicate")
-        )
+        raise ValueError(checks.message("models", "a model for each seed", got, "build more"))
     for model in listed:
-        tensors = [*model.parameters(), *model.buffers()]
-        for unusable, what, advice in (
-            (is_lazy, "lazy", "call the model on some images first"),
-            (lambda value: value.is_meta, "on the device meta", "build the model on a real one"),
-            (Tensor.is_inference, "made in inference mode", "build the model outside it"),
-        ):
-            if any(map(unusable, tensors)):
-                got = checks.Described(f"some that are {what}")
-                raise ValueError(
-                    checks.message("models", "weights that can be trained", got, advice)
-                )
+        weights = [*checks.module(model, "models").parameters(), *model.buffers()]
+        if any(map(Tensor.is_inference, weights)):
+            got = checks.Described(f"{type(model).__name__} made in torch.inference_mode")
+            advice = "build it outside"
+            raise ValueError(checks.message("models", "one that can learn", got, advice))
         if not count_parameters(model):
-            got = checks.Described(f"{type(model).__name__} with none")
-            raise ValueError(checks.message("models", "weights that can be trained", got))
+            got = checks.Described(f"{type(model).__name__} without parameters to train")
+            raise ValueError(checks.message("models", "one that can learn", got))
     return listed
 
 
