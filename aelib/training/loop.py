@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from aelib import checks, objectives, random, runtime
-from aelib.data import check_images
 from aelib.models import count_parameters
 from aelib.training import checkpoint as checkpoints
 from aelib.training.history import History, Seen, check_loss
@@ -102,7 +101,7 @@ def fit(
             f"images: expected one tensor, or one per model ({len(nets)}), got {len(sets)}"
         )
     for one in {id(one): one for one in sets}.values():
-        check_images(one, "images")
+        checks.usual_range(checks.images(one))
     known = None if labels is None else _check_labels(labels, sets)
     steps = checks.whole(steps, "steps", least=1)
     seed = checks.whole(seed, "seed")
