@@ -18,6 +18,7 @@ import platform
 import re
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Iterable
 from pathlib import Path
@@ -45,6 +46,8 @@ class Failed(Exception):
 class Client(NotebookClient):
     """Nbclient's, except that Ctrl-C and SIGTERM end all notebooks and not only the youngest."""
 
+    stopped = False
+
     async def async_start_new_kernel(self, **options: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)  # nbclient's own
@@ -62,6 +65,7 @@ class Client(NotebookClient):
 
 def stop(number: int, frame: object) -> None:
     """End the program; on the way out every notebook's kernel is shut down."""
+    Client.stopped = True
     print("\nStopped. What was running is as it was before.", file=sys.stderr)
     sys.exit(128 + number)
 
@@ -93,19 +97,24 @@ async def run(
     )
     client.reset_execution_trackers()
     index = 0
-    try:
-        async with client.async_setup_kernel(env=os.environ | variables):
-            for index, cell in enumerate(content.cells):
-                count = client.code_cells_executed + 1
-                await client.async_execute_cell(cell, index, execution_count=count)
-            client.set_widgets_metadata()
-            return content, await client.ask(MACHINE) or platform.machine()
-    except CellExecutionError as error:
-        why = error.traceback or f"{error.ename}: {error.evalue}"
-    except CellTimeoutError:
-        why = f"The cell ran longer than {timeout} s (--timeout)."
-    except DeadKernelError:
-        why = "The kernel died: stopped, or out of memory."
+    with tempfile.TemporaryFile() as chatter:  # the kernel's own, told only if it dies
+        try:
+            async with client.async_setup_kernel(env=os.environ | variables, stderr=chatter):
+                for index, cell in enumerate(content.cells):
+                    count = client.code_cells_executed + 1
+                    await client.async_execute_cell(cell, index, execution_count=count)
+                client.set_widgets_metadata()
+                return content, await client.ask(MACHINE) or platform.machine()
+        except CellExecutionError as error:
+            why = error.traceback or f"{error.ename}: {error.evalue}"
+        except CellTimeoutError:
+            why = f"The cell ran longer than {timeout} s (--timeout)."
+        except DeadKernelError:
+            if Client.stopped:
+                raise asyncio.CancelledError from None
+            chatter.seek(0)
+            last = chatter.read().decode(errors="replace")[-1000:]
+            why = f"The kernel died: stopped, or out of memory. {last}".strip()
     source = "\n".join(f"    {line}" for line in content.cells[index].source.splitlines())
     why = why if sys.stdout.isatty() else ANSI.sub("", why)
     raise Failed(f"{shown(notebook.path)}, cell {index + 1}, failed:\n{source}\n{why}")
