@@ -59,7 +59,7 @@ def leftovers(model: nn.Module, images: Tensor, start: Tensor, search: int) -> T
     The last is the median image's, for the others are over all images at once, and a single search
     that runs away can decide them.
     """
-    plain = inversion.Recipe(image=inversion.Pixels(), pale=1.0, steps=search)
+    plain = inversion.Recipe(parameterization=inversion.Pixels(), init_contrast=1.0, steps=search)
     result = inversion.invert(model, images, HIDDEN, recipe=plain, init=start, label="reading back")
     before, rows = start - images, []
     for layer in HIDDEN:
