@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aelib import checks, runtime
 from aelib.claims import Card, Claim, Kept, Reading, label, read
 
@@ -28,14 +30,22 @@ class Result:
     """What a run gives.
 
     Attributes:
-        readings: by key (a text, or a tuple where they are a table), one number per seed.
+        readings: by key (a text, or a tuple where they are a table), one number per seed: arrays of
+            shape (seeds,), made of whatever row of numbers was given, or () for a closed form.
         show: whatever the picture and the lesson draw from: images, curves, models, by name.
+
+    >>> Result({"gain": [1.0, 2.0, 3.0]})["gain"].shape
+    (3,)
     """
 
-    readings: Mapping[Any, Sequence[float] | float]
+    readings: Mapping[Any, Any]
     show: Mapping[str, Any] = field(default_factory=dict)
 
-    def __getitem__(self, key: Any) -> Sequence[float] | float:
+    def __post_init__(self) -> None:
+        arrays = {key: np.asarray(values, dtype=float) for key, values in self.readings.items()}
+        object.__setattr__(self, "readings", arrays)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
         """A reading."""
         return self.readings[key]
 
