@@ -42,9 +42,7 @@ def test_directions_for_counts_from_the_largest():
     assert measures.directions_for([1.0, 6.0, 3.0], 0.61) == 2
     assert measures.directions_for([1.0, 6.0, 3.0], 1.0) == 3
     assert measures.directions_for([1.0] * 20, 0.95) == 19
-    for bad, words in ((([0.0], 0.5), "not all be 0"), (([1.0], 1.5), "at most 1")):
-        with pytest.raises(ValueError, match=words):
-            measures.directions_for(*bad)
+    assert measures.directions_for(torch.tensor([[3.0, 1.0], [1.0, 1.0]]), 0.7).tolist() == [1, 2]
 
 
 @quick
@@ -59,39 +57,19 @@ def test_neighbours_agree_with_scikit_learn(n, k, seed):
 
     here, there = nearest(one), nearest(two)
     common = [len(set(a) & set(b)) / k for a, b in zip(here, there, strict=True)]
-    assert measures.shared_neighbours(one, two, k).tolist() == pytest.approx(common)
+    assert measures.shared_neighbors(one, two, k).tolist() == pytest.approx(common)
     own = (labels.numpy()[here] == labels.numpy()[:, None]).mean(1)
-    assert measures.neighbour_purity(one, labels, k).tolist() == pytest.approx(own.tolist())
+    assert measures.neighbor_purity(one, labels, k).tolist() == pytest.approx(own.tolist())
 
 
 def test_neighbours_of_the_same_and_of_unrelated_descriptions():
     codes = normal(400, 5)
     turned = codes @ torch.linalg.qr(normal(5, 5, seed=1)).Q * 3 + 1
-    assert measures.shared_neighbours(codes, turned).min() == 1
-    unrelated = measures.shared_neighbours(codes, normal(400, 5, seed=2)).mean()
+    assert measures.shared_neighbors(codes, turned).min() == 1
+    unrelated = measures.shared_neighbors(codes, normal(400, 5, seed=2)).mean()
     assert float(unrelated) == pytest.approx(10 / 399, abs=0.01)
     parts, labels = groups()
-    assert measures.neighbour_purity(parts, labels, 5).mean() > 0.99
-
-
-def test_a_linear_reader_reads_what_is_linear_and_nothing_else():
-    codes, labels = groups(seed=1)
-    test, truth = groups(seed=2)
-    right = measures.linear_reader(codes, labels, test, truth)
-    assert right.dtype == torch.bool
-    assert right.double().mean() > 0.99
-    mixed, asked = groups(gap=1.5, seed=1)[0], groups(gap=1.5, seed=2)[0]
-    unsure = measures.linear_reader(mixed, labels, asked, truth)
-    assert 0.4 < unsure.double().mean() < 0.9
-    scaled = measures.linear_reader(1000 * mixed + 5, labels, 1000 * asked + 5, truth)
-    assert torch.equal(unsure, scaled)  # a strength means the same for every description
-    noise = measures.linear_reader(normal(90, 2), labels, normal(90, 2, seed=3), truth)
-    assert noise.double().mean() < 0.55
-    ring = normal(300, 2)
-    inside = (ring.norm(dim=1) < 1.2).long()
-    share = float(inside.double().mean())
-    read = measures.linear_reader(ring[:150], inside[:150], ring[150:], inside[150:])
-    assert float(read.double().mean()) < max(share, 1 - share) + 0.1
+    assert measures.neighbor_purity(parts, labels, 5).mean() > 0.99
 
 
 def test_distance_moved_is_relative_to_the_start():
@@ -99,37 +77,6 @@ def test_distance_moved_is_relative_to_the_start():
     path[1, 0] *= 1.5
     path[2, 1] = 0
     assert measures.distance_moved(path).tolist() == [[0, 0], [0.5, 0], [0, 1]]
-    with pytest.raises(ValueError, match="all zero"):
-        measures.distance_moved(torch.zeros(2, 1, 1, 2, 2))
-    with pytest.raises(ValueError, match="steps"):
-        measures.distance_moved(torch.ones(2, 1, 2, 2))
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda: measures.spectrum(normal(1, 3)), "n of 2 or more"),
-        (lambda: measures.spectrum(normal(4, 3) / 0), "finite"),
-        (lambda: measures.shared_neighbours(normal(4, 3), normal(5, 3), 2), "as many"),
-        (lambda: measures.shared_neighbours(normal(4, 3), normal(4, 3), 4), "other examples"),
-        (lambda: measures.neighbour_purity(normal(4, 3), torch.zeros(4), 2), "whole numbers"),
-        (
-            lambda: measures.linear_reader(
-                normal(4, 3), torch.arange(4) % 2, normal(2, 3), torch.arange(2)
-            ),
-            "three examples of each",
-        ),
-        (
-            lambda: measures.linear_reader(
-                normal(9, 3), torch.arange(9) % 3, normal(2, 4), torch.arange(2)
-            ),
-            "3 elements each",
-        ),
-    ],
-)
-def test_what_cannot_be_measured_is_refused(call, words):
-    with pytest.raises(ValueError, match=words):
-        call()
 
 
 def test_one_gaussian_has_the_codes_mean_and_covariance():

@@ -19,7 +19,7 @@ from aelib.inversion.layers import check_layers, check_model
 from aelib.inversion.reading import OUTPUT, Forward, Read, reading, run
 from aelib.inversion.recipe import Recipe
 from aelib.inversion.recipe import recipe as find_recipe
-from aelib.measures.looks import SSIM_WINDOW, structural_similarity
+from aelib.measures.similarity import SSIM_WINDOW, structural_similarity
 
 REFERENCE = 1 / 18  # deviation of the noise that m_r stands for, as in Badger's code
 PRECISIONS = ("no", "bf16")

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from aelib.measures.checks import as_generator, as_images, check_count
-from aelib.measures.nets import chunk_size
-from aelib.models import evaluating
+from aelib import checks, random
+from aelib.measures.evaluate import as_images, run_rows
+from aelib.measures.seeds import Seeds, over_seeds
 
 Features = Callable[[Tensor], Tensor]
 
@@ -24,37 +24,28 @@ class ClassScore(NamedTuple):
     """
 
     confidence: Tensor
-    entropy: float
+    entropy: float | Tensor
     label: Tensor
 
 
-def image_features(features: Features, images: Tensor) -> Tensor:
-    """features(images) for all images, chunk by chunk, flattened: (n, k), float64.
+@over_seeds("features", images=4)
+def image_features(features: Seeds[Features], images: Seeds[Tensor]) -> Tensor:
+    """features(images) for all images, batch by batch, flattened: (n, k), float64.
 
     `features` is a module or a function, such as a classifier's layer before its head; a module is
     run in evaluation mode. Without gradients.
 
     Raises:
         TypeError, ValueError: for images or features that cannot be measured.
+
+    >>> image_features(torch.nn.Flatten(), torch.rand(5, 1, 2, 2)).shape
+    torch.Size([5, 4])
     """
-    images = as_images(images, "images")
-    found = []
-    with evaluating(features), torch.no_grad():
-        for part in images.split(chunk_size(images)):
-            answer = features(part.clone())
-            if not isinstance(answer, Tensor) or answer.dim() < 2 or len(answer) != len(part):
-                came = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-                raise ValueError(
-                    f"features: expected one row for each of {len(part)} images, got {came}"
-                )
-            found.append(answer.flatten(1).double())
-    found = torch.cat(found)
-    if not found.isfinite().all():
-        raise ValueError("features returned NaN or infinity; look at the net they come from")
-    return found
+    return run_rows(features, as_images(images), "features").flatten(1).double()
 
 
-def frechet_distance(first: Tensor, second: Tensor) -> float:
+@over_seeds(first=2, second=2)
+def frechet_distance(first: Seeds[Tensor], second: Seeds[Tensor]) -> float | Tensor:
     """Squared Fréchet distance of the normal distributions fitted to two sets of features.
 
     ‖μ − μ′‖² + tr(C + C′ − 2 (C^½ C′ C^½)^½), with unbiased covariances, in float64, by symmetric
@@ -70,74 +61,73 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
             covariance would be singular and the distance mostly say how few there are.
 
     Source: Dowson and Landau (1982); Heusel et al. (2017), arXiv 1706.08500; chapter 4.
+
+    >>> features = torch.tensor([[0.0], [2.0], [4.0]])
+    >>> round(frechet_distance(features, features + 3), 4)
+    9.0
     """
-    first, second = _as_features(first, "first"), _as_features(second, "second")
-    if first.shape[1] != second.shape[1]:
-        raise ValueError(
-            f"second: expected {first.shape[1]} features, as first has, got {second.shape[1]}; "
-            "measure both sets by the same features"
-        )
-    gap = (first.mean(0) - second.mean(0)).square().sum()
-    one, other = (torch.atleast_2d(rows.T.cov()) for rows in (first, second))
-    root = _root(one)
+    features = _as_features(first, "first")
+    others = _as_features(second, "second", features.shape[1])
+    gap = (features.mean(0) - others.mean(0)).square().sum()
+    covariance, other = (torch.atleast_2d(rows.T.cov()) for rows in (features, others))
+    root = _root(covariance)
     middle = _root(root @ other @ root)
-    distance = gap + one.trace() + other.trace() - 2 * middle.trace()
+    distance = gap + covariance.trace() + other.trace() - 2 * middle.trace()
     return float(distance.clamp_min(0))  # rounding may leave −1e-12
 
 
 def frechet_floor(
-    features: Tensor, size: int, draws: int = 5, seed: int | torch.Generator = 0
+    features: Tensor, n: int, draws: int = 5, seed: int | torch.Generator = 0
 ) -> Tensor:
-    """The distance of `size` real images from the other real ones: (draws,).
+    """The distance of `n` real images from the other real ones: (draws,).
 
     What a perfect generator would score with so few samples, against as many references as are
     left. Needs more than k rows on both sides.
 
     Args:
-        features: (n, k), of real images.
-        size: how many of them play the samples; drawn anew each time.
+        features: (rows, k), of real images.
+        n: how many of them play the samples; drawn anew each time.
         draws: how often. seed: of the draws.
 
     Source: chapter 4.
     """
     features = _as_features(features, "features")
-    n, k = features.shape
-    check_count(size, "size", k + 1, n - k - 1, f"{n} rows less {k + 1} to compare with")
-    check_count(draws, "draws", 1)
-    source, found = as_generator(seed), []
+    rows, k = features.shape
+    limit = f"{rows} rows less {k + 1} to compare with"
+    n = checks.whole(n, "n", least=k + 1, most=rows - k - 1, limit=limit)
+    draws, source = checks.whole(draws, "draws", least=1), random.generator(seed)
+    distances = []
     for _ in range(draws):
-        order = torch.randperm(n, generator=source, device=source.device).to(features.device)
-        found.append(frechet_distance(features[order[:size]], features[order[size:]]))
-    return torch.tensor(found, dtype=torch.float64)
+        order = torch.randperm(rows, generator=source, device=source.device).to(features.device)
+        distances.append(frechet_distance(features[order[:n]], features[order[n:]]))
+    return torch.tensor(distances, dtype=torch.float64)
 
 
-def classifier_score(classifier: Features, images: Tensor) -> ClassScore:
+@over_seeds("classifier", images=4)
+def classifier_score(classifier: Seeds[Features], images: Seeds[Tensor]) -> ClassScore:
     """Confidence, and the entropy over classes that keeps it honest: see `ClassScore`.
 
     `classifier` gives one number a class, before a softmax. Source: Salimans et al. (2016), arXiv
     1606.03498, whose inception score joins the two in one number; chapter 4.
+
+    >>> score = classifier_score(torch.nn.Flatten(), 20 * torch.eye(2).view(2, 2, 1, 1))
+    >>> score.label, round(score.entropy, 4)  # two classes, equally many: ln 2
+    (tensor([0, 1]), 0.6931)
     """
-    shares = image_features(classifier, images).softmax(1)  # (n, classes)
-    mean = shares.mean(0)
+    probabilities = image_features(classifier, images).softmax(1)  # (n, classes)
+    mean = probabilities.mean(0)
     entropy = -torch.special.xlogy(mean, mean).sum()
-    top = shares.max(1)
+    top = probabilities.max(1)
     return ClassScore(top.values, float(entropy), top.indices)
 
 
-def _as_features(features: Tensor, name: str) -> Tensor:
-    if not isinstance(features, Tensor) or features.dim() != 2:
-        came = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ValueError(f"{name}: expected features (n, k), got {came}; see image_features")
-    features = features.detach().double()
-    if not features.isfinite().all():
-        raise ValueError(f"{name}: features must be finite, but hold NaN or infinity")
-    n, k = features.shape
-    if n <= k:
-        raise ValueError(
-            f"{name}: {n} rows of {k} features leave the covariance singular; give more than {k} "
-            "images, or fewer features"
-        )
-    return features
+def _as_features(features: object, name: str, k: int | str = "k") -> Tensor:
+    advice = "measure both sets by the same features; see image_features"
+    rows = checks.tensor(features, name, ("n", k), advice=advice).double()
+    if len(rows) <= rows.shape[1]:
+        advice = "the covariance is singular; give more images, or fewer features"
+        raise ValueError(checks.message(name, "more rows than columns", rows, advice))
+    return rows
 
 
 def _root(matrix: Tensor) -> Tensor:
