@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ class Notebook:
     """A stored notebook."""
 
     path: Path
-    content: NotebookNode
+    content: NotebookNode = field(repr=False)
 
     @property
     def code(self) -> list[NotebookNode]:
