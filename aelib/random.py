@@ -1,14 +1,14 @@
 """Where everything random comes from: seeds, generators, white noise. The one place that draws.
 
-The environment's AELIB_SEED_OFFSET, a whole number, moves every seed of the book by so much: models,
-starts, batches and noise are drawn anew, the data stay.
+The environment's AELIB_SEED_OFFSET, a whole number, moves every seed of the book by so much:
+models, starts, batches and noise are drawn anew, the data stay.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -54,6 +54,12 @@ def seeded(seed: int | None, device: torch.device | None = None) -> Iterator[Non
     """Inside the block torch's global generators start at `seed`; afterwards they are as before.
 
     None starts them where they are: the block's own draws then leave no trace outside.
+
+    >>> with seeded(0):
+    ...     first = torch.rand(2)
+    >>> with seeded(0):
+    ...     bool((torch.rand(2) == first).all())
+    True
     """
     start = None if seed is None else moved(seed)
     before = state(device)
@@ -107,10 +113,16 @@ def normal(shape: Sequence[int], like: Tensor, source: torch.Generator | None = 
 
 
 def uniform(shape: Sequence[int], like: Tensor, source: torch.Generator | None = None) -> Tensor:
-    """Numbers drawn evenly from [0, 1); all else as in `normal`."""
+    """Numbers drawn evenly from [0, 1); all else as in `normal`.
+
+    >>> uniform((2, 3), torch.zeros(1), generator(0)).shape
+    torch.Size([2, 3])
+    """
     return _drawn(torch.rand, shape, like, source)
 
 
-def _drawn(draw, shape: Sequence[int], like: Tensor, source: torch.Generator | None) -> Tensor:
-    where = like.device if source is None else source.device
-    return draw(tuple(shape), generator=source, dtype=torch.float32, device=where).to(like)
+def _drawn(
+    draw: Callable[..., Tensor], shape: Sequence[int], like: Tensor, source: torch.Generator | None
+) -> Tensor:
+    device = like.device if source is None else source.device
+    return draw(tuple(shape), generator=source, dtype=torch.float32, device=device).to(like)

@@ -103,7 +103,7 @@ def measure(quick: bool) -> list[dict]:
         images = torch.rand(500, *shape, generator=random.generator(0))
         net = ae.models.DiffusionUNet(shape, width, downs, steps=TIMES)
         plain = Bare(copy.deepcopy(net))
-        settings = {"steps": steps, "batch": batch, "record": [steps]}
+        settings = {"steps": steps, "batch_size": batch, "log_at": [steps]}
         training = {
             "bare": lambda plain=plain, images=images, batch=batch, steps=steps: bare_training(
                 plain, images, batch, steps

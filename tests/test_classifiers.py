@@ -118,7 +118,7 @@ def test_each_learns_to_tell_left_from_right(name):
     images[labels == 1, :, :, 8:] += 0.5
     torch.manual_seed(1)
     model = BUILDS[name]((1, 16, 16))
-    training.fit(model, images, labels=labels, objective=classify, steps=60, batch=32, lr=3e-3)
+    training.fit(model, images, labels=labels, objective=classify, steps=60, batch_size=32, lr=3e-3)
     with models.evaluating(model):
         assert (model(images).argmax(1) == labels).float().mean() > 0.95
 

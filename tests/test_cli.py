@@ -118,7 +118,7 @@ def test_an_environment_that_is_wrong_is_told_plainly(capsys, monkeypatch):
     monkeypatch.setenv("AELIB_PROFILE", "huge")
     status, _, err = run(capsys, "doctor")
     assert status == 2
-    assert err == "aelib: the environment variable AELIB_PROFILE is 'huge'; known: 'cpu', 'gpu'\n"
+    assert err == "aelib: AELIB_PROFILE: expected a known name, got 'huge'; known: 'cpu', 'gpu'\n"
 
 
 # --- As a program --------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def test_gain_zero_answers_nothing_and_learns_all_the_same():
     assert torch.equal(model(IMAGES, TIMES), torch.zeros_like(IMAGES))
     schedule = objectives.cosine_schedule(20)
     history = training.fit(
-        model, IMAGES, objective=objectives.diffusion(schedule), steps=60, lr=5e-3, batch=None
+        model, IMAGES, objective=objectives.diffusion(schedule), steps=60, lr=5e-3, batch_size=None
     )
     assert history.loss[0, -1] < 0.9 * history.loss[0, 0]
 
@@ -136,8 +136,10 @@ def test_the_sinusoidal_embedding_in_closed_form():
 def test_seeds_as_one_graph_are_the_seeds():
     pair = models.replicate(lambda: models.DiffusionUNet(SHAPE, 8, steps=20), 2)
     objective = objectives.diffusion(objectives.cosine_schedule(20))
-    stack = training.Stack(pair, lambda stack: objective(stack, IMAGES.expand(2, *IMAGES.shape)))
-    both = stack(IMAGES.expand(2, *IMAGES.shape), TIMES.expand(2, 3))
+    ensemble = training.Ensemble(
+        pair, lambda both: objective(both, IMAGES.expand(2, *IMAGES.shape))
+    )
+    both = ensemble(IMAGES.expand(2, *IMAGES.shape), TIMES.expand(2, 3))
     for model, output in zip(pair, both, strict=True):
         assert torch.allclose(model(IMAGES, TIMES), output, atol=1e-5)
 
@@ -223,7 +225,7 @@ def test_fit_trains_it_and_repeats_itself():
     objective = objectives.diffusion(objectives.cosine_schedule(20))
     first, second = build(), build()
     runs = [
-        training.fit(net, images, objective=objective, steps=30, batch=16, lr=3e-3)
+        training.fit(net, images, objective=objective, steps=30, batch_size=16, lr=3e-3)
         for net in (first, second)
     ]
     assert runs[0].loss[0, -1] < runs[0].loss[0, 0]

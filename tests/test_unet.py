@@ -71,8 +71,8 @@ def test_seeds_of_a_net_without_batch_norm_share_a_graph():
         models.replicate(lambda: models.UNet(SHAPE, 4, skips="concat", norm="group"), 2)
         for _ in range(2)
     )
-    ae.fit(pair, IMAGES, steps=3, batch=2, together=True)
-    ae.fit(alone, IMAGES, steps=3, batch=2, together=False)
+    ae.fit(pair, IMAGES, steps=3, batch_size=2, vmap=True)
+    ae.fit(alone, IMAGES, steps=3, batch_size=2, vmap=False)
     for mine, its in zip(pair, alone, strict=True):
         assert torch.allclose(mine(IMAGES), its(IMAGES), atol=1e-3)
 
@@ -125,7 +125,7 @@ def test_what_the_warning_says_is_true():
 def normalized():
     with ae.random.seeded(1):
         model = build(norm="batch")
-    ae.fit(model, IMAGES, steps=3, batch=4)
+    ae.fit(model, IMAGES, steps=3, batch_size=4)
     return model.eval()
 
 

@@ -6,8 +6,7 @@ scikit-learn and scikit-image ship inside their packages, so a first run needs n
 Heavy imports wait inside the functions that need them: `import aelib` stays quick.
 """
 
-from aelib.data.checks import ValueRangeWarning, check_images
-from aelib.data.folder import UnreadableImagesWarning, read_images
+from aelib.data.folder import BitDepthWarning, UnreadableImagesWarning, read_images
 from aelib.data.images import Images
 from aelib.data.noise import (
     Contrast,
@@ -25,6 +24,7 @@ from aelib.data.noise import (
 from aelib.data.sets import load
 
 __all__ = [
+    "BitDepthWarning",
     "Contrast",
     "GaussianNoise",
     "Images",
@@ -32,8 +32,6 @@ __all__ = [
     "MixedNoise",
     "Shift",
     "UnreadableImagesWarning",
-    "ValueRangeWarning",
-    "check_images",
     "contrast",
     "gaussian",
     "load",

@@ -34,7 +34,8 @@ class Images:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one image."""
-        return tuple(self.train.shape[1:])
+        channels, height, width = self.train.shape[1:]
+        return channels, height, width
 
     def take(self, n: int, seed: int = 0) -> Images:
         """The same set with `n` training images, drawn without repetition; test images stay.
@@ -44,6 +45,10 @@ class Images:
         Raises:
             TypeError: if n or seed is not a whole number.
             ValueError: if n is below 1 or above the number of training images.
+
+        >>> import aelib
+        >>> aelib.data.load("digits").take(100)
+        Images('digits': 100 train, 360 test, 1×8×8, 10 classes)
         """
         checks.whole(seed, "seed", least=0)
         picked = pick("n", n, len(self.train), "training", self.name, seed)
@@ -62,7 +67,5 @@ class Images:
 
 def pick(argument: str, n: int, total: int, side: str, name: str, seed: int) -> list[int]:
     """`n` of `total` indices by seed, or an error that tells how many there are."""
-    checks.whole(n, argument, least=1)
-    if n > total:
-        raise ValueError(f"{argument}: {name!r} has {total} {side} images, got {n}; ask for fewer")
+    checks.whole(n, argument, least=1, most=total, limit=f"all {side} images of {name!r}")
     return np.random.default_rng(seed).permutation(total)[:n].tolist()

@@ -1,16 +1,14 @@
 """What spoils images: noise added or mixed in, brightness, contrast, missing pixels.
 
-Each is called as corruption(images, generator), on (..., channels, height, width), and clips
-nothing. A generator draws on its own device, so one seed gives one result wherever the images are;
-None draws from torch's global generator.
+Each is called as corruption(images, generator), on (..., channels, height, width), gives the same
+shape, dtype and device, and clips nothing. A generator draws on its own device, so one seed gives
+one result wherever the images are; None draws from torch's global generator.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import Tensor
@@ -26,12 +24,12 @@ class GaussianNoise:
     mean: float = 0.0
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Noisy `images`: the same shape, dtype and device.
+        """Noisy `images`.
 
         Raises:
             TypeError: if images are not floating-point.
         """
-        noise = _drawn(torch.randn, images, images.shape, generator)
+        noise = random.normal(images.shape, _floating(images), generator)
         return images + (noise * self.sigma + self.mean)
 
 
@@ -44,9 +42,9 @@ class MixedNoise:
     mean: float = 0.5
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Faded `images`: the same shape, dtype and device."""
-        noise = _drawn(torch.randn, images, images.shape, generator) * self.sigma + self.mean
-        return (1 - self.share) * images + self.share * noise
+        """Faded `images`."""
+        noise = random.normal(images.shape, _floating(images), generator)
+        return (1 - self.share) * images + self.share * (noise * self.sigma + self.mean)
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Shift:
     shared: bool = True
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Shifted `images`: the same shape, dtype and device."""
+        """Shifted `images`."""
         return images + self.by * _signs(self.shared, images, generator)
 
 
@@ -69,7 +67,7 @@ class Contrast:
     shared: bool = True
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Stretched `images`: the same shape, dtype and device."""
+        """Stretched `images`."""
         factors = self.factor ** _signs(self.shared, images, generator)
         return 0.5 + factors * (images - 0.5)
 
@@ -82,13 +80,14 @@ class Mask:
     fill: float = 0.0
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Masked `images`: the same shape, dtype and device."""
-        size = (*images.shape[:-3], 1, *images.shape[-2:])
-        return images.where(_drawn(torch.rand, images, size, generator) >= self.share, self.fill)
+        """Masked `images`."""
+        pixels = (*images.shape[:-3], 1, *images.shape[-2:])
+        chance = random.uniform(pixels, _floating(images), generator)
+        return images.where(chance >= self.share, self.fill)
 
 
 def gaussian(sigma: float, mean: float = 0.0) -> GaussianNoise:
-    """Independent Gaussian noise on every pixel: `gaussian(0.2)(images, generator)`.
+    """Independent Gaussian noise on every pixel.
 
     Args:
         sigma: the deviation, in the images' units; 0 adds the mean alone.
@@ -98,8 +97,13 @@ def gaussian(sigma: float, mean: float = 0.0) -> GaussianNoise:
         TypeError, ValueError: unless both are finite numbers and sigma is at least 0.
 
     Source: chapter 3.
+
+    >>> noise, images = gaussian(0.2), torch.full((2, 1, 64, 64), 0.5)
+    >>> noisy = noise(images, random.generator(0))
+    >>> noisy.shape, round(float((noisy - images).std()), 2)
+    (torch.Size([2, 1, 64, 64]), 0.2)
     """
-    return GaussianNoise(_deviation(sigma), _number("mean", mean))
+    return GaussianNoise(checks.number(sigma, "sigma", least=0), checks.number(mean, "mean"))
 
 
 def mixed(sigma: float, share: float, mean: float = 0.5) -> MixedNoise:
@@ -115,7 +119,11 @@ def mixed(sigma: float, share: float, mean: float = 0.5) -> MixedNoise:
 
     Source: chapter 3.
     """
-    return MixedNoise(_deviation(sigma), _share(share), _number("mean", mean))
+    return MixedNoise(
+        checks.number(sigma, "sigma", least=0),
+        checks.number(share, "share", least=0, most=1),
+        checks.number(mean, "mean"),
+    )
 
 
 def shift(by: float, shared: bool = True) -> Shift:
@@ -128,7 +136,7 @@ def shift(by: float, shared: bool = True) -> Shift:
 
     Source: chapter 3.
     """
-    return Shift(_number("by", by), bool(shared))
+    return Shift(checks.number(by, "by"), bool(shared))
 
 
 def contrast(factor: float, shared: bool = True) -> Contrast:
@@ -139,9 +147,7 @@ def contrast(factor: float, shared: bool = True) -> Contrast:
 
     Source: chapter 3.
     """
-    if not _number("factor", factor) > 0:
-        raise ValueError(f"factor: expected a number above 0, got {factor}")
-    return Contrast(float(factor), bool(shared))
+    return Contrast(checks.number(factor, "factor", above=0), bool(shared))
 
 
 def masked(share: float, fill: float = 0.0) -> Mask:
@@ -152,61 +158,42 @@ def masked(share: float, fill: float = 0.0) -> Mask:
 
     Source: chapter 3.
     """
-    return Mask(_share(share), _number("fill", fill))
+    return Mask(checks.number(share, "share", least=0, most=1), checks.number(fill, "fill"))
 
 
-def white_noise(count: int, shape: Sequence[int], seed: int = 0) -> Tensor:
+def white_noise(n: int, shape: Sequence[int], seed: int = 0) -> Tensor:
     """Images that are nothing but noise: every value drawn evenly from [0, 1).
 
     Args:
-        count: how many.
+        n: how many.
         shape: (channels, height, width), as in `Images.shape`.
         seed: the same seed gives the same images.
 
     Returns:
-        float32, (count, channels, height, width).
+        float32, (n, channels, height, width).
+
+    Raises:
+        TypeError, ValueError: unless n and seed are whole numbers, n at least 1, shape three such.
 
     Source: chapter 2.
+
+    >>> white_noise(3, (1, 8, 8)).shape
+    torch.Size([3, 1, 8, 8])
     """
-    checks.whole(count, "count", least=1)
-    if len(shape) != 3:
-        raise ValueError(f"shape: expected (channels, height, width), got {tuple(shape)}")
-    for value in shape:
-        checks.whole(value, "shape", least=1)
-    return torch.rand((count, *shape), generator=random.generator(seed))
+    size = (checks.whole(n, "n", least=1), *checks.shape(shape))
+    return random.uniform(size, torch.empty(0), random.generator(seed))
 
 
-def _drawn(draw: Callable, images: Tensor, size: Sequence[int], generator) -> Tensor:
-    """Random numbers of the images' dtype, in their place, drawn where the generator is."""
+def _floating(images: Tensor) -> Tensor:
+    """Looked at in every step of a training, so at no more than this."""
     if not images.is_floating_point():
-        raise TypeError(f"images: expected a floating-point tensor, got {images.dtype}")
-    where = images.device if generator is None else generator.device
-    return draw(size, generator=generator, dtype=images.dtype, device=where).to(images.device)
+        raise TypeError(checks.message("images", "a floating-point tensor", images))
+    return images
 
 
-def _signs(shared: bool, images: Tensor, generator) -> Tensor | int:
+def _signs(shared: bool, images: Tensor, generator: torch.Generator | None) -> Tensor | int:
     """1 for all, or a random sign for each image."""
     if shared:
         return 1
-    draws = _drawn(torch.rand, images, images.shape[:-3], generator)
-    return torch.where(draws < 0.5, -1.0, 1.0).to(images)[..., None, None, None]
-
-
-def _number(argument: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{argument}: expected a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{argument}: expected a finite number, got {value}")
-    return float(value)
-
-
-def _deviation(sigma: float) -> float:
-    if _number("sigma", sigma) < 0:
-        raise ValueError(f"sigma: expected a deviation of at least 0, got {sigma}")
-    return float(sigma)
-
-
-def _share(share: float) -> float:
-    if not 0 <= _number("share", share) <= 1:
-        raise ValueError(f"share: expected a share from 0 to 1, got {share}")
-    return float(share)
+    chance = random.uniform(images.shape[:-3], _floating(images), generator)
+    return torch.where(chance < 0.5, -1.0, 1.0).to(images)[..., None, None, None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from aelib import checks
 from aelib.data.images import Images
 from aelib.data.pixels import pixels_of, with_channels
 
@@ -45,16 +46,12 @@ def photo_crops(size: int, channels: int, train: int, test: int, seed: int) -> I
     """
     sides = [[_bundled_photo(*photo) for photo in side] for side in (TRAIN_PHOTOS, TEST_PHOTOS)]
     short = min(min(picture.size) for pictures in sides for picture in pictures)
-    if size > short:
-        raise ValueError(
-            f"size: the smallest of the bundled photographs has a short side of {short} pixels,"
-            f" got {size}; ask for {short} or less, or load a folder of larger photographs"
-        )
+    checks.whole(size, "size", most=short, limit="the short side of the smallest photograph")
     done = []
-    for stream, (pictures, count) in enumerate(zip(sides, (train, test), strict=True)):
+    for stream, (pictures, n) in enumerate(zip(sides, (train, test), strict=True)):
         # A stream for each side: the number of training crops does not change the test crops.
-        draws = np.random.default_rng([seed, stream]).random((count, 4))
-        crops = np.empty((count, 3, size, size), np.float32)
+        draws = np.random.default_rng([seed, stream]).random((n, 4))
+        crops = np.empty((n, 3, size, size), np.float32)
         for turn, picture in enumerate(pictures):
             _cut(picture, draws[turn :: len(pictures)], crops[turn :: len(pictures)])
         done.append(with_channels(torch.from_numpy(crops), channels))
@@ -66,8 +63,8 @@ def photo_crops(size: int, channels: int, train: int, test: int, seed: int) -> I
     )
 
 
-def _sources(photos: tuple[tuple[str, str, str], ...], count: int) -> tuple[str, ...]:
-    return tuple(PurePath(photos[i % len(photos)][0]).stem for i in range(count))
+def _sources(photos: tuple[tuple[str, str, str], ...], n: int) -> tuple[str, ...]:
+    return tuple(PurePath(photos[i % len(photos)][0]).stem for i in range(n))
 
 
 def _cut(picture: Picture, draws: np.ndarray, crops: np.ndarray) -> None:
@@ -90,8 +87,8 @@ def _bundled_photo(file: str, package: str, folder: str) -> Picture:
     from PIL import Image
 
     product = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[package]
-    found = importlib.util.find_spec(package)
-    path = Path(found.origin).parent / folder / file if found and found.origin else None
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent / folder / file if spec and spec.origin else None
     if path is None or not path.is_file():
         raise FileNotFoundError(
             f'"photos" needs {file}, which the {product} installed here does not hold; install'

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import http.client
 import math
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from aelib import checks, runtime
 from aelib.data.folder import folder_images
 from aelib.data.images import Images, pick
 from aelib.data.photos import photo_crops
-from aelib.data.pixels import with_channels
+from aelib.data.pixels import check_channels, with_channels
 
 SETS = ("digits", "photos", "cifar10", "mnist", "fashion_mnist")
 
@@ -63,18 +65,22 @@ def load(
 
     Warns:
         UnreadableImagesWarning: names the files of a folder that could not be read.
+        BitDepthWarning: names those whose colours were cut to 8 bits a channel.
 
     Source: chapter 1 introduces "digits" and "photos".
+
+    >>> digits = load("digits", train=500)
+    >>> digits
+    Images('digits': 500 train, 360 test, 1×8×8, 10 classes)
+    >>> digits.train.shape, digits.train_labels.shape
+    (torch.Size([500, 1, 8, 8]), torch.Size([500]))
     """
     for argument, value in (("size", size), ("train", train), ("test", test)):
         if value is not None:
             checks.whole(value, argument, least=1)
     checks.whole(seed, "seed", least=0)
     if channels is not None:
-        checks.whole(channels, "channels", least=1)
-        if channels not in (1, 3):
-            raise ValueError(f"channels: expected 1 (grey) or 3 (colour), got {channels}")
-
+        check_channels(channels)
     match name:
         case "digits":
             return _digits(size, channels, train, test, seed)
@@ -87,21 +93,24 @@ def load(
 
 def _existing_folder(name: str | PurePath) -> Path:
     if not isinstance(name, (str, PurePath)):
-        raise TypeError(f"name: expected the name of a set or a path, got {type(name).__name__}")
+        raise TypeError(checks.message("name", "the name of a set or a path", name))
     folder = Path(name).expanduser()
     if str(name) and folder.is_dir():
         return folder
     if folder.is_file():
-        raise NotADirectoryError(f"name: expected a folder of images, got the file {str(name)!r}")
+        got = checks.Described(f"the file {str(name)!r}")
+        raise NotADirectoryError(
+            checks.message("name", "a folder of images", got, "for single files use read_images")
+        )
     if isinstance(name, PurePath) or len(folder.parts) > 1:
         raise FileNotFoundError(f"name: there is no folder {str(name)!r}")
-    raise ValueError(
-        f"name: {name!r} is neither a set nor a folder here; {checks.nearest(name.lower(), SETS)};"
-        " or give the path of a folder of images"
-    )
+    advice = f"{checks.nearest(name.lower(), SETS)}; or give the path of a folder of images"
+    raise ValueError(checks.message("name", "a set or a folder that is here", name, advice))
 
 
-def _digits(size, channels, train, test, seed) -> Images:
+def _digits(
+    size: int | None, channels: int | None, train: int | None, test: int | None, seed: int
+) -> Images:
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
@@ -113,7 +122,14 @@ def _digits(size, channels, train, test, seed) -> Images:
     return _finished("digits", parts, map(str, range(10)), size, channels, (train, test), seed)
 
 
-def _torchvision(name, size, channels, train, test, seed) -> Images:
+def _torchvision(
+    name: str,
+    size: int | None,
+    channels: int | None,
+    train: int | None,
+    test: int | None,
+    seed: int,
+) -> Images:
     from torchvision import datasets
 
     kinds = {"cifar10": "CIFAR10", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
@@ -141,7 +157,15 @@ def _torchvision(name, size, channels, train, test, seed) -> Images:
     return _finished(name, parts, sides[0].classes, size, channels, (train, test), seed)
 
 
-def _finished(name, parts, classes, size, channels, counts, seed) -> Images:
+def _finished(
+    name: str,
+    parts: Iterable[tuple[Tensor, Tensor]],
+    classes: Iterable[str],
+    size: int | None,
+    channels: int | None,
+    counts: tuple[int | None, int | None],
+    seed: int,
+) -> Images:
     """Choose, then convert: a thousand images of CIFAR-10 never cost the memory of them all."""
     done = []
     for argument, n, (images, labels) in zip(("train", "test"), counts, parts, strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from aelib import checks
-from aelib.data import ValueRangeWarning, check_images
 from aelib.inversion.reading import OUTPUT, Forward, frozen, reading, run
 from aelib.runtime import out_of_memory
 
@@ -124,9 +122,7 @@ def check_model(model: nn.Module, images: Tensor) -> None:
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError("model: a scripted one lets nobody in; give the module it was made from")
-    with warnings.catch_warnings():  # what the warning says is an error below
-        warnings.simplefilter("ignore", ValueRangeWarning)
-        check_images(images, "images")
+    checks.images(images)
     if images.dtype not in (torch.float32, torch.float64):
         raise TypeError(
             f"images: expected float32 or float64, got {images.dtype}; for a faster net keep model "

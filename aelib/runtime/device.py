@@ -15,22 +15,24 @@ def device(name: str | torch.device | None = None) -> torch.device:
 
     Raises:
         ValueError: if the device asked for does not exist here.
+
+    >>> device("cpu")
+    device(type='cpu')
     """
     if name is None:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        found = torch.device(name)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f'device: expected "cpu", "cuda" or "cuda:1", got {name!r}') from error
-    try:
-        torch.empty(1, device=found).tolist()  # only using it tells; a "meta" tensor fails here too
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        result = torch.device(name)
+        torch.empty(1, device=result).tolist()  # only using it tells; "meta" fails here too
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+        expected = 'one that torch can use here, such as "cpu", "cuda" or "cuda:1"'
+        got = checks.Described(repr(name))
         raise ValueError(
-            f'device is {name!r}, but torch cannot use it here; try "cpu", or leave it out'
+            checks.message("device", expected, got, "leave it out to have one chosen")
         ) from error
-    return found
+    return result
 
 
 def is_cpu(device: torch.device) -> bool:
@@ -39,11 +41,15 @@ def is_cpu(device: torch.device) -> bool:
 
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Inside the block torch uses `count` CPU threads; afterwards as many as before."""
-    checks.whole(count, "count", least=1)
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def threads(n: int) -> Iterator[None]:
+    """Inside the block torch uses `n` CPU threads; afterwards as many as before.
+
+    >>> with threads(1):
+    ...     torch.get_num_threads()
+    1
+    """
+    n, before = checks.whole(n, "n", least=1), torch.get_num_threads()
+    torch.set_num_threads(n)
     try:
         yield
     finally:

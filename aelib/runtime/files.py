@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import os
 import tempfile
+import time
 from pathlib import Path
+
+UNFINISHED = ".unfinished"  # the ending of a file that is being written; seen only after a kill
 
 
 def cache_folder() -> Path:
@@ -33,18 +38,52 @@ def check_writable(folder: str | Path, purpose: str) -> Path:
 
 
 def write_whole(path: str | Path, data: bytes) -> Path:
-    """Write `data` to `path` whole or not at all: a neighbour file first, then one rename."""
+    """Write `data` to `path` whole or not at all: a neighbour file first, then one rename.
+
+    Where `path` is a link, the file it leads to is written and the link stays. What a killed
+    process left of an earlier attempt at the same file goes, once it is a minute old: a younger
+    one may be another process at work.
+
+    Returns:
+        `path`.
+
+    Raises:
+        OSError: says which file, how many bytes it needs and what to do. A file that was there
+            before is then as it was.
+    """
     path = Path(path)
-    handle, neighbour = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    target = Path(os.path.realpath(path))
+    neighbour = None
     try:
+        if target.is_symlink():  # real paths are none, but in a circle
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        _sweep(target)
+        handle, neighbour = tempfile.mkstemp(UNFINISHED, f".{target.name}.", target.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(neighbour, 0o644)
-        os.replace(neighbour, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(neighbour)
-        raise
+        os.replace(neighbour, target)
+    except BaseException as error:
+        if neighbour is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(neighbour)
+        if not isinstance(error, OSError):
+            raise
+        failure = type(error)(
+            f"cannot write the {len(data):,} bytes of {path} ({error.strerror or error}); "
+            "make room or give another path; what was there before is as it was"
+        )
+        failure.errno = error.errno
+        raise failure from error
     return path
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed processes left of `target` more than a minute ago."""
+    pattern = f".{glob.escape(target.name)}.????????{UNFINISHED}"  # as mkstemp names them
+    for leftover in target.parent.glob(pattern):
+        with contextlib.suppress(OSError):  # gone by now, or another's
+            if time.time() - leftover.lstat().st_mtime > 60:
+                leftover.unlink()

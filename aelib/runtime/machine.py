@@ -26,11 +26,11 @@ KERNEL_SETTINGS = (
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages the numbers depend on."""
-    found = {"python": platform.python_version()}
+    result = {"python": platform.python_version()}
     for package in ("aelib", "torch", "torchvision", "numpy", "scikit-learn", "scikit-image"):
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            result[package] = version(package)
+    return result
 
 
 def machine() -> str:
@@ -71,8 +71,6 @@ def blas() -> str:
 
 def header() -> str:
     """One line for the top of a notebook: profile, device, versions."""
-    found = versions()
-    names = ", ".join(
-        f"{name} {found[name]}" for name in ("aelib", "torch", "python") if name in found
-    )
-    return f"profile {profile().name} · device {device()} · {names}"
+    known = versions()
+    shown = [f"{name} {known[name]}" for name in ("aelib", "torch", "python") if name in known]
+    return f"profile {profile().name} · device {device()} · {', '.join(shown)}"

@@ -41,11 +41,11 @@ def check_memory(what: str, need: int, device: torch.device | None, instead: str
         ValueError: says how much is needed, and how much is free.
     """
     device = torch.Generator().device if device is None else device
-    free, there = free_memory(device), ""
+    free, amount = free_memory(device), ""
     if free is not None:
         if not is_cpu(device):  # what torch holds and has not given out
             free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        short, there = need > free, f" ({free / 2**30:,.1f} GiB free)"
+        short, amount = need > free, f" ({free / 2**30:,.1f} GiB free)"
     else:
         short = need >= 2**63  # no size of a tensor
         try:
@@ -54,7 +54,7 @@ def check_memory(what: str, need: int, device: torch.device | None, instead: str
             short = True
     if short:
         raise ValueError(
-            f"{what} need {need / 2**30:,.1f} GiB, more than there is{there}; {instead}"
+            f"{what} need {need / 2**30:,.1f} GiB, more than there is{amount}; {instead}"
         )
 
 

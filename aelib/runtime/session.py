@@ -31,12 +31,13 @@ def profile(name: str | None = None) -> Profile:
 
     Raises:
         ValueError: for a name that is neither "cpu" nor "gpu".
+
+    >>> profile("gpu").pick(cpu=16, gpu=32)
+    32
     """
     chosen = name or os.environ.get("AELIB_PROFILE") or "cpu"
-    if chosen not in PROFILES:
-        where = "profile" if name else "the environment variable AELIB_PROFILE"
-        raise ValueError(f"{where} is {chosen!r}; {checks.nearest(chosen, PROFILES)}")
-    return Profile(chosen)
+    where = "profile" if name else "AELIB_PROFILE"
+    return Profile(checks.choice(chosen, where, PROFILES))
 
 
 @contextlib.contextmanager
@@ -69,9 +70,9 @@ def interactive() -> bool:
     AELIB_INTERACTIVE=0 or =1 decides; else a set CI means no; else whether there is a notebook's
     kernel, or a terminal at stderr, where bars are drawn.
     """
-    told = os.environ.get("AELIB_INTERACTIVE")
-    if told is not None:
-        return told not in ("", "0")
+    setting = os.environ.get("AELIB_INTERACTIVE")
+    if setting is not None:
+        return setting not in ("", "0")
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         return False
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None

@@ -1,4 +1,4 @@
-"""show: a picture comes with its name, its alt text and its caption, or not at all."""
+"""show: what a cell puts out, a picture with its name, alt text and caption, or nothing at all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aelib import runtime
+import numpy as np
 
-from .look import style
+from aelib import checks, runtime
+from aelib.figures.theme import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,20 +58,23 @@ def show(figure: Figure, *, name: str, alt: str, caption: str) -> Shown:
     caption below the picture, since Colab does not look at the cell's metadata.
 
     Raises TypeError if `figure` is not a Figure, ValueError if a text is missing or unsuitable.
+
+    >>> from aelib.figures import field
+    >>> words = {"alt": "One arrow to the right of a dot.", "caption": "Each point moves right."}
+    >>> show(field([[0, 0], [1, 1]], [[0, 0]], [[1, 0]]), name="fig-arrow", **words).name
+    'fig-arrow'
     """
     from matplotlib.figure import Figure
 
     if not isinstance(figure, Figure):
-        raise TypeError(f"figure must be a matplotlib Figure, got {type(figure).__name__}")
+        raise TypeError(checks.message("figure", "a matplotlib Figure", figure))
     check_name(name, "fig-")
-    check_alt("alt", alt)
+    check_alt(alt, "alt")
     if not isinstance(caption, str) or not caption.strip():
-        raise ValueError("caption: expected a sentence that says what to see, got nothing")
-    if plain(alt) == plain(caption):
-        raise ValueError(
-            "alt and caption are the same: alt describes the picture to someone who does not see "
-            "it, caption says what to conclude from it"
-        )
+        raise ValueError(checks.message("caption", "a sentence that says what to see", caption))
+    if _plain(alt) == _plain(caption):
+        expected = "what to conclude from the picture, where alt describes it"
+        raise ValueError(checks.message("caption", expected, checks.Described("the same as alt")))
     return Shown(name, alt.strip(), caption.strip(), png(figure))
 
 
@@ -90,7 +94,7 @@ def png(figure: Figure) -> bytes:
     picture = Image.open(raw).convert("RGB")  # the paper is opaque: nothing is lost with alpha
     reduced = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     difference = ImageChops.difference(picture, reduced.convert("RGB"))
-    moved = max(high for _, high in difference.getextrema())
+    moved = np.asarray(difference).max()
     allowed = 0 if any(ax.images for ax in figure.axes) else 16
     (reduced if moved <= allowed else picture).save(out, format="png", optimize=True)
     return out.getvalue()
@@ -104,26 +108,18 @@ def data_uri(picture: bytes) -> str:
 def check_name(name: str, start: str) -> None:
     """Raises ValueError unless name is `start` followed by lower-case words joined by hyphens."""
     if not isinstance(name, str) or not re.fullmatch(start + r"[a-z0-9]+(-[a-z0-9]+)*", name):
-        raise ValueError(
-            f"name: expected {start!r} and then lower-case letters, digits and single hyphens, "
-            f"as in '{start}memory-map', got {name!r}"
-        )
+        expected = f"{start!r} and then lower-case letters, digits and single hyphens"
+        raise ValueError(checks.message("name", expected, name, f"such as '{start}memory-map'"))
 
 
-def check_alt(argument: str, alt: str) -> None:
+def check_alt(alt: str, name: str) -> None:
     """Raises ValueError unless alt could stand in for the picture: a sentence, not a file name."""
-    if not isinstance(alt, str) or not alt.strip():
-        raise ValueError(
-            f"{argument}: expected a sentence saying what the picture shows, got nothing"
-        )
-    if re.fullmatch(r"\S+\.\w{2,4}", alt.strip()):
-        raise ValueError(f"{argument}: expected a sentence, got a file name: {alt!r}")
-    if len(alt.strip()) < 20 or len(alt.split()) < 4:
-        raise ValueError(
-            f"{argument}: expected a sentence (20 characters and four words or more), got {alt!r}"
-        )
+    text = alt.strip() if isinstance(alt, str) else ""
+    if len(text) < 20 or len(text.split()) < 4:
+        expected = "a sentence saying what the picture shows, of 20 characters and four words"
+        raise ValueError(checks.message(name, expected, alt))
 
 
-def plain(text: str) -> str:
+def _plain(text: str) -> str:
     """Text without what does not count in a comparison: case, spaces, the last full stop."""
     return " ".join(text.split()).rstrip(".").casefold()

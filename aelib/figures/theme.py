@@ -1,20 +1,20 @@
-"""The look of every picture: ink, paper, strokes told apart without colour, one canvas."""
+"""The theme of every picture: ink, paper, strokes told apart without colour, one canvas."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from aelib import checks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Opaque paper: on a dark page a transparent figure loses its dark text.
-PAPER, INK, GREY, FAINT = "#fbfaf6", "#1f2328", "#63686e", "#e3e0d7"
+PAPER, INK, GRAY, FAINT = "#fbfaf6", "#1f2328", "#63686e", "#e3e0d7"
 WIDTH = 6.4  # inches; every size below is chosen for a figure of this width
 DPI = 144  # 922 pixels across: sharp in a text column, 20 to 100 kB
 TEXT, SMALL = 12.0, 11.0  # points; 11 points are 8.6 pixels on a phone 360 pixels wide
@@ -24,7 +24,7 @@ TEXT, SMALL = 12.0, 11.0  # points; 11 points are 8.6 pixels on a phone 360 pixe
 class Stroke:
     """One series' appearance. Marker, dash and hatch each identify it without the colour."""
 
-    colour: str
+    color: str
     marker: str
     dash: Any  # a matplotlib line style
     hatch: str
@@ -51,7 +51,7 @@ def style() -> Iterator[None]:
     """
     import matplotlib
 
-    settings = {
+    settings: Any = {
         "figure.dpi": DPI,
         "savefig.dpi": "figure",
         "figure.facecolor": PAPER,
@@ -107,85 +107,45 @@ def canvas(
     pictures in one figure. `width` and `height` are in inches; left out, the height suits the
     number of rows and columns. On a phone two columns read well, three barely.
 
-        figure, (left, right) = ae.figures.canvas(1, 2)
+    Raises TypeError or ValueError for fewer than one row or column, or a size that is not positive.
 
-    Raises ValueError for fewer than one row or column, or a size that is not positive.
+    >>> figure, (left, right) = canvas(1, 2)
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if nrows < 1 or ncols < 1:
-        raise ValueError(f"canvas needs at least one row and one column, got {nrows} and {ncols}")
+    checks.whole(nrows, "nrows", least=1)
+    checks.whole(ncols, "ncols", least=1)
+    width = checks.number(width, "width", above=0)
     height = nrows * (2.1 + 0.29 * width / ncols) if height is None else height
-    if width <= 0 or height <= 0:
-        raise ValueError(f"canvas needs a width and a height above 0, got {width} and {height}")
+    checks.number(height, "height", above=0)
     figure = Figure(figsize=(width, height), layout="constrained")  # unknown to pyplot: no leak
     FigureCanvasAgg(figure)
     return figure, tuple(figure.subplots(nrows, ncols, squeeze=False).flat)
 
 
-def place(ax: Axes | None, height: float | None = None) -> tuple[Figure, Axes]:
+def axes_for(ax: Axes | None, height: float | None = None) -> tuple[Figure, Axes]:
     """The axes to draw in: the caller's, or those of a new canvas `height` inches high."""
     if ax is None:
         figure, (ax,) = canvas(height=height)
         return figure, ax
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     if not isinstance(ax, Axes):
-        raise TypeError(
-            f"ax must be one Axes, such as canvas() returns, got {type(ax).__name__}; "
-            "unpack the tuple: figure, (ax,) = canvas()"
-        )
+        advice = "unpack the tuple: figure, (ax,) = canvas()"
+        raise TypeError(checks.message("ax", "one Axes, such as canvas() returns", ax, advice))
+    if not isinstance(ax.figure, Figure):
+        raise TypeError(checks.message("ax", "Axes of a Figure", ax.figure))
     return ax.figure, ax
 
 
-def numbers(argument: str, values: Any, ndim: int, *, gaps: bool = False) -> np.ndarray:
-    """`values` (tensor, array or nested list) as a float array with `ndim` axes.
-
-    Raises ValueError, naming `argument`, when it has another number of axes, is empty, or holds
-    a value that is not finite (with `gaps`, NaN is let through).
-    """
-    if hasattr(values, "numpy"):  # a torch tensor, on any device, with or without a gradient
-        values = values.numpy(force=True)
-    array = np.asarray(values, dtype=float)
-    if array.ndim != ndim or not array.size:
-        raise ValueError(
-            f"{argument}: expected a non-empty array with {ndim} axes, got shape {array.shape}"
-        )
-    bad = np.isinf(array) if gaps else ~np.isfinite(array)
-    if bad.any():
-        raise ValueError(
-            f"{argument}: {int(bad.sum())} of {array.size} values are infinite"
-            f"{'' if gaps else ' or NaN'}; look for a run that diverged"
-        )
-    return array
-
-
-def seeds(argument: str, values: Any, points: int | None = None) -> np.ndarray:
-    """Checked measurements, one a seed: (seeds,), or (seeds, points) where points is given."""
-    array = numbers(argument, values, 1 if points is None else 2)
-    if len(array) < 2:
-        raise ValueError(
-            f"{argument}: expected at least two seeds, got {len(array)}; one run has no spread "
-            "to show (draw a curve without seeds through exact=)"
-        )
-    if points is not None and array.shape[1] != points:
-        raise ValueError(
-            f"{argument}: expected {points} points a seed, as many as x, got {array.shape[1]}; "
-            "the shape is (seeds, points)"
-        )
-    return array
-
-
-def strokes(labels: Sequence[str]) -> Mapping[str, Stroke]:
-    """A stroke for each label, in the order given."""
-    if not labels:
-        raise ValueError("nothing to draw: the dictionary of series is empty")
-    if len(labels) > len(STROKES):
-        raise ValueError(
-            f"{len(labels)} series in one picture, but only {len(STROKES)} can be told apart "
-            "without colour; split them over two panels"
-        )
+def strokes(labels: Collection[str], name: str) -> dict[str, Stroke]:
+    """A stroke for each label of the argument `name`, in the order given."""
+    if not 1 <= len(labels) <= len(STROKES):
+        expected = f"1 to {len(STROKES)} series, as many as can be told apart without colour"
+        got = checks.Described(len(labels))
+        raise ValueError(checks.message(name, expected, got, "split them over two panels"))
     return dict(zip(labels, STROKES, strict=False))
 
 

@@ -8,8 +8,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from .look import DPI, INK, PAPER, SMALL, TEXT, WIDTH, canvas, place, style, text_width
+from aelib import checks
+from aelib.figures.theme import (
+    DPI,
+    INK,
+    PAPER,
+    SMALL,
+    TEXT,
+    WIDTH,
+    axes_for,
+    canvas,
+    style,
+    text_width,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,31 +58,35 @@ def grid(
         width: the largest width of the figure, in inches.
         ax: draw here instead of in a new figure; the figure's size is then the caller's.
 
-    Raises ValueError when there is no row, a row is not a batch of images or not floats, image
-    sizes differ, or there are not as many labels (columns) as rows (columns).
+    Raises TypeError or ValueError when there is no row, a row is not a batch of floating-point
+    images, image sizes differ, or there are not as many labels (columns) as rows (columns).
+
+    >>> images = torch.linspace(0, 1, 128).reshape(2, 1, 8, 8)
+    >>> figure = grid([images, 1 - images], labels=["as it is", "inverted"])
     """
     if not len(rows):
-        raise ValueError("rows: expected at least one batch of images, got none")
-    batches = [_batch(f"rows[{i}]", row) for i, row in enumerate(rows)]
+        raise ValueError(checks.message("rows", "one batch of images or more", rows))
+    batches = [_pixels(row, f"rows[{i}]") for i, row in enumerate(rows)]
     sizes = sorted({batch.shape[1:3] for batch in batches})
     if len(sizes) > 1:
-        raise ValueError(f"rows: expected images of one size, got (height, width) {sizes}")
-    across = max(len(batch) for batch in batches)
-    for argument, texts, wanted in (("labels", labels, len(rows)), ("columns", columns, across)):
-        if texts is not None and len(texts) != wanted:
-            raise ValueError(f"{argument}: expected {wanted} texts, got {len(texts)}")
+        raise ValueError(checks.message("rows", "images of one size", sizes))
+    n_rows, n_columns = len(rows), max(map(len, batches))
+    if labels is not None:
+        labels = checks.as_many(labels, "labels", n_rows, "texts, one a row")
+    if columns is not None:
+        columns = checks.as_many(columns, "columns", n_columns, "texts, one a column")
 
     if ax is None:
-        figure, ax, times, upright = _sheet(
-            sizes[0], len(rows), across, labels, columns, title, cell, width
+        figure, ax, scale, upright = _sheet(
+            sizes[0], n_rows, n_columns, labels or (), columns or (), title, cell, width
         )
     else:
-        figure, ax = place(ax)
+        figure, ax = axes_for(ax)
         if title:
             ax.set_title(title)
-        times, upright = -(-_FINE // min(sizes[0])), False  # rounded up
+        scale, upright = -(-_FINE // min(sizes[0])), False  # rounded up
 
-    montage, pitch = _montage(batches, across, times)  # (dots down, dots across, 3)
+    montage, (down, across, gap) = _montage(batches, n_columns, scale)  # (dots, dots, 3)
     # On a sheet of its own this is dot for dot. Elsewhere the enlarged image is reduced with
     # smoothing, so that squares come out even, whatever the scale.
     ax.imshow(montage, interpolation="antialiased", aspect="equal")
@@ -76,22 +94,24 @@ def grid(
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, labelsize=SMALL, labelcolor=INK, pad=4)
     ax.xaxis.tick_top()
-    centres = (np.arange(across) * pitch[1] + (pitch[1] - pitch[2]) / 2 - 0.5).tolist()
-    ax.set_xticks(centres if columns else [], columns or [], rotation=90 if upright else 0)
-    centres = (np.arange(len(rows)) * pitch[0] + (pitch[0] - pitch[2]) / 2 - 0.5).tolist()
-    ax.set_yticks(centres if labels else [], labels or [])
+    centers = (np.arange(n_columns) * across + (across - gap) / 2 - 0.5).tolist()
+    ax.set_xticks(centers if columns else [], columns or [], rotation=90 if upright else 0)
+    centers = (np.arange(n_rows) * down + (down - gap) / 2 - 0.5).tolist()
+    ax.set_yticks(centers if labels else [], labels or [])
     return figure
 
 
 def pixels_png(image: Any) -> bytes:
     """One image (channels, height, width), floats in [0, 1], as PNG bytes, a dot for a pixel.
 
-    Values outside are clipped. Raises ValueError as `grid` does.
+    Values outside are clipped. Raises TypeError or ValueError as `grid` does.
+
+    >>> pixels_png(torch.zeros(1, 8, 8))[1:4]
+    b'PNG'
     """
     from PIL import Image
 
-    array = image.numpy(force=True) if hasattr(image, "numpy") else np.asarray(image)
-    (pixels,) = _batch("image", array[None])
+    (pixels,) = _pixels(image[None], "image")
     out = io.BytesIO()
     Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(out, format="png")
     return out.getvalue()
@@ -99,38 +119,37 @@ def pixels_png(image: Any) -> bytes:
 
 def _sheet(
     size: tuple[int, int],
-    down: int,
-    across: int,
-    labels: Sequence[str] | None,
-    columns: Sequence[str] | None,
+    n_rows: int,
+    n_columns: int,
+    labels: Sequence[str],
+    columns: Sequence[str],
     title: str | None,
     cell: float,
     width: float,
 ) -> tuple[Figure, Axes, int, bool]:
-    """A figure that just holds `down` × `across` images of one size, and their texts.
+    """A figure that just holds `n_rows` × `n_columns` images of one size, and their texts.
 
     Returns it with its axes, the dots to a pixel, and whether the column texts are set on end
     because they are wider than their columns.
     """
     high, wide = size
-    longest = max((text_width(t, SMALL) for t in columns or ()), default=0)
-    left = _EDGE + max((text_width(t, SMALL) + _EDGE for t in labels or ()), default=0)
-    room = (width - left - _EDGE) / (across + _GAP * (across - 1))
+    longest = max((text_width(text, SMALL) for text in columns), default=0)
+    left = _EDGE + max((text_width(text, SMALL) + _EDGE for text in labels), default=0)
+    room = (width - left - _EDGE) / (n_columns + _GAP * (n_columns - 1))
     side = min(cell * wide / max(size), room)  # an image's width
     if side < longest <= min(1.5 * side, room):
         side = longest  # few images: larger ones cost nothing, and the texts can lie flat
     if side < 0.1:
-        raise ValueError(
-            f"{across} images beside labels {left:.1f} inches wide do not fit in {width} inches; "
-            "shorten the labels or show fewer images"
-        )
+        got = checks.Described(f"{n_columns} beside labels {left:.1f} inches wide")
+        advice = "shorten the labels or show fewer images"
+        raise ValueError(checks.message("rows", f"what fits in {width} inches", got, advice))
     # So many dots an inch that a pixel is a whole number of dots, unless those were far too many.
-    times = max(1, round(side * DPI / wide))
-    dpi = times * wide / side
+    scale = max(1, round(side * DPI / wide))
+    dpi = scale * wide / side
     if dpi > 1.5 * DPI:
         dpi = DPI
     upright = longest > side * (1 + _GAP)
-    lines = max((t.count("\n") + 1 for t in columns or ()), default=0)
+    lines = max((text.count("\n") + 1 for text in columns), default=0)
     top = _EDGE * (2 if columns else 1) + (longest if upright else lines * SMALL * 1.25 / 72)
     top += TEXT * 1.6 / 72 if title else 0
     titled = text_width(title or "", TEXT) + 2 * _EDGE  # a short row must not cut its title
@@ -138,8 +157,8 @@ def _sheet(
     edge, gap = round(_EDGE * dpi), round(_GAP * side * dpi)  # from here in dots
     left, top, titled = (math.ceil(inches * dpi) for inches in (left, top, titled))
     body = (
-        round(across * (side * dpi + gap)) - gap,
-        round(down * (side * dpi * high / wide + gap)) - gap,
+        round(n_columns * (side * dpi + gap)) - gap,
+        round(n_rows * (side * dpi * high / wide + gap)) - gap,
     )
     full = max(left + body[0] + edge, titled), top + body[1] + edge
     figure, (ax,) = canvas()
@@ -149,39 +168,30 @@ def _sheet(
     ax.set_position((left / full[0], edge / full[1], body[0] / full[0], body[1] / full[1]))
     if title:
         figure.text(edge / full[0], 1 - edge / full[1], title, va="top", size=TEXT)
-    return figure, ax, times, upright
+    return figure, ax, scale, upright
 
 
-def _batch(argument: str, row: Any) -> np.ndarray:
+def _pixels(row: Any, name: str) -> np.ndarray:
     """A checked row as (n, height, width, 3) floats in [0, 1]."""
-    array = row.numpy(force=True) if hasattr(row, "numpy") else np.asarray(row)
-    if array.ndim != 4 or array.shape[1] not in (1, 3) or not array.size:
-        raise ValueError(
-            f"{argument}: expected (n, channels, height, width) with 1 or 3 channels, "
-            f"got shape {tuple(array.shape)}"
-        )
-    if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"{argument}: expected floats in [0, 1], got {array.dtype}; divide by 255")
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"{argument}: some pixels are infinite or NaN; look for a run that diverged"
-        )
-    array = np.clip(array, 0, 1).transpose(0, 2, 3, 1)  # (n, height, width, channels)
-    return np.broadcast_to(array, (*array.shape[:3], 3))
+    images = checks.images(row if isinstance(row, Tensor) else torch.as_tensor(row), name)
+    if images.shape[1] not in (1, 3):
+        raise ValueError(checks.message(name, "images of 1 or 3 channels", images))
+    pixels = images.float().clamp(0, 1).movedim(1, -1).numpy(force=True)  # channels last
+    return np.broadcast_to(pixels, (*pixels.shape[:3], 3))
 
 
 def _montage(
-    batches: list[np.ndarray], across: int, times: int
+    batches: list[np.ndarray], n_columns: int, scale: int
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
     """All images, enlarged, on paper; and the dots from row to row, column to column, in a gap."""
     high, wide = batches[0].shape[1:3]
-    gap = round(_GAP * wide * times)
-    row, column = high * times + gap, wide * times + gap
-    montage = np.empty((row * len(batches) - gap, column * across - gap, 3), np.uint8)
+    gap = round(_GAP * wide * scale)
+    down, across = high * scale + gap, wide * scale + gap
+    montage = np.empty((down * len(batches) - gap, across * n_columns - gap, 3), np.uint8)
     montage[:] = [int(PAPER[i : i + 2], 16) for i in (1, 3, 5)]
     for i, batch in enumerate(batches):
         for j, image in enumerate(np.rint(batch * 255).astype(np.uint8)):
-            image = image.repeat(times, 0).repeat(times, 1)  # (height·times, width·times, 3)
-            y, x = i * row, j * column
-            montage[y : y + high * times, x : x + wide * times] = image
-    return montage, (row, column, gap)
+            image = image.repeat(scale, 0).repeat(scale, 1)  # (height·scale, width·scale, 3)
+            y, x = i * down, j * across
+            montage[y : y + high * scale, x : x + wide * scale] = image
+    return montage, (down, across, gap)
