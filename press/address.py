@@ -1,8 +1,9 @@
 """Put another repository address everywhere the old one stands.
 
-``python tools/address.py https://github.com/you/fork``. The address in use is the one in
-``_config.yml``; every file of the book that quotes it is rewritten. Without an address it only
-says where the present one stands.
+`python3 -m press.address https://github.com/you/fork`. The address in use is the one in
+`_config.yml`; every file of the book that quotes it is rewritten, except for the example behind
+"make address URL=". Without an address it only says where the present one stands. Any Python will
+do: nothing has to be installed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from press.files import ROOT
+
 QUOTING = (
     "*.md", "*.yml", "*.toml", "*.txt", "*.cff", "*.bib", "chapters/*.md", "chapters/*.ipynb",
     "pages/*.md", "aelib/**/*.py",
@@ -20,7 +22,7 @@ VALID = re.compile(r"https://[\w.-]+/[\w.-]+/[\w.-]+?")
 
 
 def present(root: Path) -> str:
-    """The address in use: ``repository: url:`` of ``_config.yml``."""
+    """The address in use: `repository: url:` of `_config.yml`."""
     text = (root / "_config.yml").read_text(encoding="utf-8")
     found = re.search(r"^repository:\n(?:  .*\n)*?  url: *(\S+)", text, re.MULTILINE)
     if not found:
@@ -29,7 +31,7 @@ def present(root: Path) -> str:
 
 
 def short(address: str) -> str:
-    """``owner/name``, as launch links write it."""
+    """`owner/name`, as launch links write it."""
     return "/".join(address.split("/")[-2:])
 
 
@@ -42,12 +44,18 @@ def quoting(root: Path, address: str) -> list[Path]:
 def change(root: Path, new: str) -> list[Path]:
     """Replace the address in use by ``new``; returns the files that were changed."""
     old = present(root)
-    changed = quoting(root, old)
-    quoted = re.compile(rf"({re.escape(old)}|(?<![\w.-]){re.escape(short(old))})(?![\w-])")
-    for path in changed:
-        text = path.read_text(encoding="utf-8")
-        text = quoted.sub(lambda found: new if found[1] == old else short(new), text)
-        path.write_text(text, encoding="utf-8")
+    quoted = re.compile(
+        rf"(make address URL=\S+)|({re.escape(old)}|(?<![\w.-]){re.escape(short(old))})(?![\w-])"
+    )
+    changed = []
+    for path in quoting(root, old):
+        before = path.read_text(encoding="utf-8")
+        after = quoted.sub(
+            lambda words: words[1] or (new if words[2] == old else short(new)), before
+        )
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            changed.append(path)
     return changed
 
 

@@ -7,33 +7,25 @@ A build is skipped when no file it reads has changed since the last good one, so
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from press.files import ROOT, digest
+
 HTML = ROOT / "_build" / "html"
 STAMP = ROOT / "_build" / "built.json"
 READ = (
     "*.md", "*.yml", "*.bib", "*.lock", "LICENSE", "CITATION.cff", "chapters/**/*", "pages/**/*",
-    "assets/**/*", "aelib/**/*.py", "tools/*.py",
+    "assets/**/*", "aelib/**/*", "press/**/*.py", "benchmarks/results.json",
 )  # fmt: skip
 
 
-def inputs(root: Path) -> str:
+def inputs() -> str:
     """A hash of the names and the bytes of every file the pages are made from."""
-    total = hashlib.sha256(sys.version.encode())
-    files = {path for pattern in READ for path in root.glob(pattern) if path.is_file()}
-    for path in sorted(files):
-        if any(part.startswith(".") for part in path.relative_to(root).parts):
-            continue  # a tool's cache, which no page is made from
-        total.update(f"{path.relative_to(root)}\0".encode())
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
+    return digest(ROOT, READ, sys.version)
 
 
 def stored() -> str:
@@ -67,10 +59,12 @@ def build() -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m press.build", description="Build the book's pages, strictly."
+    )
     parser.add_argument("--force", action="store_true", help="build even if nothing has changed")
     force = parser.parse_args().force
-    before = inputs(ROOT)
+    before = inputs()
     if not force and stored() == before and (HTML / "index.html").is_file():
         print("Pages: nothing has changed")
     else:
