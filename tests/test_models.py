@@ -213,3 +213,7 @@ def test_evaluating_puts_each_module_back():
     with pytest.raises(KeyError), models.evaluating(model):
         {}["an error"]
     assert [module.training for module in model.modules()] == modes
+    lazy = nn.Sequential(nn.LazyLinear(2))
+    with pytest.raises(ValueError, match=r"^model: .*lazy"), models.evaluating(lazy):
+        pass
+    assert lazy.training
