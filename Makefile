@@ -9,10 +9,8 @@ URL    ?=
 PY    := .venv/bin/python
 READY := .venv/ready
 HTML  := _build/html
-BUILD := $(PY) tools/build.py
-
-# A notebook run for the record draws no bars and no live controls. Hashes keep their order.
-export PYTHONHASHSEED := 0
+CODE  := aelib press tests benchmarks conftest.py
+JOBS  ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -20,9 +18,9 @@ export PYTHONHASHSEED := 0
 .PHONY: help install book test serve bench lock address clean
 
 help:
-	@echo "make book      install, run every notebook that needs it, build the pages strictly"
+	@echo "make book      install, run every notebook whose code has changed, build the pages strictly"
 	@echo "make serve     show the built pages on http://127.0.0.1:$(PORT) (PORT=… for another)"
-	@echo "make test      style, unit, property, notebook, book and browser tests"
+	@echo "make test      style, types, unit, property, notebook, book and browser tests"
 	@echo "make bench     time aelib against its peers"
 	@echo "make lock      resolve the dependencies again and write requirements.lock"
 	@echo "make address URL=https://github.com/you/fork"
@@ -31,23 +29,26 @@ help:
 	@echo "make clean     remove what was built; .venv stays (rm -r .venv removes it)"
 	@echo
 	@echo "PYTHON=python3.12 make book   picks the interpreter .venv is made with (3.10 to 3.13)"
+	@echo "JOBS=4 make test              runs four notebooks or files of tests at a time (default 2)"
 
 install: $(READY)
 
 # The stamp is written last, so an install cut short is done again.
 $(READY): requirements.lock pyproject.toml
-	@PYTHON="$(PYTHON)" sh tools/install.sh
+	@PYTHON="$(PYTHON)" sh press/install.sh
 	@touch $@
 
 book: $(READY)
-	@AELIB_INTERACTIVE=0 $(PY) tools/execute.py
-	@$(BUILD)
+	@$(PY) -m press.execute --jobs $(JOBS)
+	@$(PY) -m press.build
 
 test: $(READY)
 	@$(PY) -m ruff check .
-	@$(BUILD)
-	@AELIB_INTERACTIVE=0 $(PY) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg \
-		--doctest-modules aelib tests chapters
+	@$(PY) -m ruff format --check $(CODE)
+	@$(PY) -m pyright
+	@$(PY) -m press.build
+	@$(PY) -m pytest --nbval --doctest-modules -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		aelib press tests chapters
 
 serve: $(READY)
 	@test -f $(HTML)/index.html || { echo "There are no pages yet. Run: make book"; exit 1; }
@@ -67,9 +68,10 @@ lock: $(READY)
 		--python-version 3.10 --no-annotate --upgrade \
 		--custom-compile-command "make lock" -o requirements.lock
 
-address: $(READY)
-	@$(PY) tools/address.py $(URL)
+# Python's own library is enough, so nothing is installed for it.
+address:
+	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address $(URL)
 
 clean:
 	rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find aelib tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find aelib press tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

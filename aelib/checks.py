@@ -258,12 +258,7 @@ def tensor(
     if dtypes is not None and value.dtype not in dtypes:
         known = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
         raise TypeError(message(name, f"a {known} tensor {form}", value, f"use {name}.float()"))
-    sizes: list[Any] = list(value.shape)
-    if ... in axes:  # it stands for as many axes as there are besides
-        start = list(axes).index(...)
-        sizes[start : start + len(sizes) + 1 - len(axes)] = [...]
-    same = (isinstance(axis, str) or axis == size for axis, size in zip(axes, sizes, strict=False))
-    if len(sizes) != len(axes) or not all(same):
+    if not _fits(value.shape, axes):
         raise ValueError(message(name, expected, value, advice))
     if value.numel() == 0:
         raise ValueError(message(name, f"{expected} with values in it", value))
@@ -273,6 +268,50 @@ def tensor(
         got = Described(f"{len(where)} that are NaN or infinite, first {name}{where[0].tolist()}")
         raise ValueError(message(name, "finite values", got))
     return value
+
+
+def _fits(shape: Sequence[int], axes: Axes) -> bool:
+    sizes: list[Any] = list(shape)
+    if ... in axes:  # it stands for as many axes as there are besides
+        start = list(axes).index(...)
+        sizes[start : start + len(sizes) + 1 - len(axes)] = [...]
+    same = (isinstance(axis, str) or axis == size for axis, size in zip(axes, sizes, strict=False))
+    return len(sizes) == len(axes) and all(same)
+
+
+def array(value: Any, name: str, axes: Sequence[str | int], *, gaps: bool = False) -> np.ndarray:
+    """Finite numbers (a tensor on any device, an array, nested lists) as a float64 array.
+
+    `axes` as in `tensor`, without an open end; with `gaps`, NaN is let through.
+
+    >>> array([[1, 2], [3, 4]], "points", ("n", 2)).shape
+    (2, 2)
+    """
+    expected = f"numbers in an array ({', '.join(map(str, axes))})"
+    try:
+        plain = value.detach().double().cpu() if isinstance(value, Tensor) else value
+        result = np.asarray(plain, dtype=float)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(message(name, expected, value)) from None
+    if not _fits(result.shape, axes) or result.size == 0:
+        raise ValueError(message(name, expected, Described(f"shape {result.shape}")))
+    bad = np.isinf(result) if gaps else ~np.isfinite(result)
+    if bad.any():
+        got = Described(f"{bad.sum()} that are infinite{'' if gaps else ' or NaN'}")
+        raise ValueError(message(name, "finite values", got, "look for a run that diverged"))
+    return result
+
+
+def as_many(value: Any, name: str, n: int, what: str) -> list:
+    """`n` things in a sequence, as a list; `what` says which.
+
+    >>> as_many(("in", "out"), "labels", 2, "texts, one a row")
+    ['in', 'out']
+    """
+    result = list(value)
+    if len(result) != n:
+        raise ValueError(message(name, f"{n} {what}", Described(len(result))))
+    return result
 
 
 def images(

@@ -16,18 +16,18 @@ SIZES = ((8, 64, 1000), (8, 256, 300), (16, 512, 80))
 BATCH = 64
 
 
-def bare(net: torch.nn.Module, images: torch.Tensor, steps: int) -> None:
+def bare(model: torch.nn.Module, images: torch.Tensor, steps: int) -> None:
     """The loop anyone would write."""
-    place = runtime.device()
-    net, images = net.to(place).train(), images.to(place)
-    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+    device = runtime.device()
+    model, images = model.to(device).train(), images.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     generator = torch.Generator().manual_seed(0)
     for _ in range(steps):
-        drawn = images[torch.randint(len(images), (BATCH,), generator=generator).to(place)]
-        loss = (net(drawn) - drawn).square().mean(dim=(-3, -2, -1)).mean()
+        drawn = images[torch.randint(len(images), (BATCH,), generator=generator).to(device)]
+        loss = (model(drawn) - drawn).square().mean(dim=(-3, -2, -1)).mean()
         loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def measure(quick: bool) -> list[dict]:
@@ -36,17 +36,17 @@ def measure(quick: bool) -> list[dict]:
     for side, width, steps in SIZES:
         shape = (1, side, side)
         images = torch.rand(1500, *shape, generator=random.generator(0))
-        net = ae.models.MLPAutoencoder(shape, width=width)
-        start = copy.deepcopy(net.state_dict())
+        model = ae.models.MLPAutoencoder(shape, width=width)
+        start = copy.deepcopy(model.state_dict())
 
-        def begin(net=net, start=start):
-            net.load_state_dict(start)
-            return net
+        def begin(model=model, start=start):
+            model.load_state_dict(start)
+            return model
 
         ways = {
             "bare": lambda images=images, steps=steps, begin=begin: bare(begin(), images, steps),
             "fit": lambda images=images, steps=steps, begin=begin: ae.fit(
-                begin(), images, steps=steps, batch=BATCH
+                begin(), images, steps=steps, batch_size=BATCH
             ),
         }
         with runtime.threads(1):

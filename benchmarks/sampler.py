@@ -63,30 +63,30 @@ class Bare(nn.Module):
 
 def bare_training(net: nn.Module, images: torch.Tensor, batch: int, steps: int) -> None:
     """Noise prediction as anyone would write it."""
-    place = runtime.device()
-    net, images = net.to(place).train(), images.to(place)
-    bars = torch.tensor(ae.objectives.cosine_schedule(TIMES).alphas_cumprod).to(place)
-    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+    device = runtime.device()
+    net, images = net.to(device).train(), images.to(device)
+    alphas = torch.tensor(ae.objectives.cosine_schedule(TIMES).alphas_cumprod).to(device)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     for _ in range(steps):
-        drawn = 2 * images[torch.randint(len(images), (batch,), device=place)] - 1
-        times = torch.randint(TIMES, (batch,), device=place)
-        noise, share = torch.randn_like(drawn), bars[times].view(-1, 1, 1, 1)
+        drawn = 2 * images[torch.randint(len(images), (batch,), device=device)] - 1
+        times = torch.randint(TIMES, (batch,), device=device)
+        noise, share = torch.randn_like(drawn), alphas[times].view(-1, 1, 1, 1)
         answer = net(share.sqrt() * drawn + (1 - share).sqrt() * noise, times)
         (answer - noise).square().mean().backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 @torch.no_grad()
 def bare_sampling(net: nn.Module, shape: tuple[int, ...], n: int, steps: int) -> torch.Tensor:
     """DDIM as anyone would write it."""
-    bars = ae.objectives.cosine_schedule(TIMES).alphas_cumprod
+    alphas = ae.objectives.cosine_schedule(TIMES).alphas_cumprod
     times = torch.linspace(TIMES - 1, 0, steps).round().long().tolist()
-    place = next(net.parameters()).device
-    state = torch.randn(n, *shape).to(place)
+    device = next(net.parameters()).device
+    state = torch.randn(n, *shape).to(device)
     for number, time in enumerate(times):
-        now, then = bars[time], bars[times[number + 1]] if number + 1 < steps else 1.0
-        noise = net(state, torch.full((n,), time, device=place))
+        now, then = alphas[time], alphas[times[number + 1]] if number + 1 < steps else 1.0
+        noise = net(state, torch.full((n,), time, device=device))
         guess = ((state - math.sqrt(1 - now) * noise) / math.sqrt(now)).clamp(-1, 1)
         noise = (state - math.sqrt(now) * guess) / math.sqrt(1 - now)
         state = math.sqrt(then) * guess + math.sqrt(1 - then) * noise
@@ -103,7 +103,7 @@ def measure(quick: bool) -> list[dict]:
         images = torch.rand(500, *shape, generator=random.generator(0))
         net = ae.models.DiffusionUNet(shape, width, downs, steps=TIMES)
         plain = Bare(copy.deepcopy(net))
-        settings = {"steps": steps, "batch": batch, "record": [steps]}
+        settings = {"steps": steps, "batch_size": batch, "log_at": [steps]}
         training = {
             "bare": lambda plain=plain, images=images, batch=batch, steps=steps: bare_training(
                 plain, images, batch, steps
@@ -112,7 +112,7 @@ def measure(quick: bool) -> list[dict]:
                 net, images, objective=objective, **settings
             ),
         }
-        place = runtime.device()
+        device = runtime.device()
         sampling = {
             "bare": lambda plain=plain, shape=shape, batch=batch, steps=steps: bare_sampling(
                 plain, shape, batch, 2 * steps
@@ -122,10 +122,10 @@ def measure(quick: bool) -> list[dict]:
             ),
         }
         with runtime.threads(1):
-            cpu = runtime.is_cpu(place)
+            cpu = runtime.is_cpu(device)
             rounds = 3 if quick else 11
             taught = side_by_side(training, rounds, cpu)
-            net.to(place), plain.to(place).eval()
+            net.to(device), plain.to(device).eval()
             drawn = side_by_side(sampling, rounds, cpu)
         rows.append(
             {

@@ -1,7 +1,7 @@
 """Several seeds: one batched graph, side by side step by step, or one after the other?
 
-`aelib.training.loop.SMALL_STEP` comes from here: up to that size of a step, parameters × batch, one
-batched graph is the cheaper way on a CPU.
+`aelib.training.ensemble.SMALL_STEP` comes from here: up to that size of a step, parameters ×
+batch, one batched graph is the cheaper way on a CPU.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def cell(side: int, width: int, batch: int, seeds: int, threads: int, rounds: in
     nets = ae.models.replicate(lambda: ae.models.MLPAutoencoder(shape, width=width), seeds)
     size = ae.models.count_parameters(nets[0]) * batch
     steps = max(3, min(200, round(WORK / size / seeds)))
-    settings = {"steps": steps, "batch": batch, "record": [steps]}
+    settings = {"steps": steps, "batch_size": batch, "log_at": [steps]}
     start = copy.deepcopy(nets)
 
     def fresh() -> list[torch.nn.Module]:
@@ -39,8 +39,8 @@ def cell(side: int, width: int, batch: int, seeds: int, threads: int, rounds: in
         return nets
 
     ways = {
-        "together": lambda: ae.fit(fresh(), images, together=True, **settings),
-        "side by side": lambda: ae.fit(fresh(), images, together=False, **settings),
+        "together": lambda: ae.fit(fresh(), images, vmap=True, **settings),
+        "side by side": lambda: ae.fit(fresh(), images, vmap=False, **settings),
         "in turn": lambda: [ae.fit(net, images, **settings) for net in fresh()],
     }
     with runtime.threads(threads):
@@ -71,7 +71,11 @@ def measure(quick: bool) -> dict:
     if quick:
         settings = [(8, 64, 16, 3, 1), (8, 64, 64, 3, 1), (8, 256, 64, 3, 1)]
     rows = [cell(*setting, rounds=2 if quick else 5) for setting in settings]
-    return {"rows": rows, "best_limit": best_limit(rows), "SMALL_STEP": ae.training.loop.SMALL_STEP}
+    return {
+        "rows": rows,
+        "best_limit": best_limit(rows),
+        "SMALL_STEP": ae.training.ensemble.SMALL_STEP,
+    }
 
 
 def best_limit(rows: list[dict]) -> int:
@@ -102,5 +106,5 @@ def table(found: dict) -> str:
             f"{row['layers']:<22}{row['batch']:>7}{row['seeds']:>6}{row['threads']:>8}"
             f"{row['size']:>15,}{shown}"
         )
-    limit = f"{found['best_limit']:,}; training.loop.SMALL_STEP is {found['SMALL_STEP']:,}"
+    limit = f"{found['best_limit']:,}; training.ensemble.SMALL_STEP is {found['SMALL_STEP']:,}"
     return "\n".join([*lines, f"together loses least up to params×batch = {limit}"])

@@ -32,7 +32,7 @@ def measure(quick: bool) -> list[dict]:
             return net
 
         def with_fit(images=images, steps=steps, begin=begin):
-            ae.fit(begin(), images, steps=steps, batch=BATCH)
+            ae.fit(begin(), images, steps=steps, batch_size=BATCH)
 
         ways = {
             "bare": lambda images=images, steps=steps, begin=begin: bare(begin(), images, steps),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 
 import numpy as np
@@ -402,6 +403,40 @@ def test_labels_of_any_whole_kind_become_int64():
         result = checks.labels(torch.tensor([0, 2], dtype=dtype), 2, classes=3)
         assert result.dtype == torch.int64
         assert result.tolist() == [0, 2]
+
+
+def test_an_array_is_made_of_whatever_holds_numbers():
+    rows = [[1.0, 0.5], [3.0, 4.0]]
+    for value in (rows, np.array(rows, "f4"), torch.tensor(rows, dtype=torch.bfloat16)):
+        result = checks.array(value, "points", ("n", 2))
+        assert result.dtype == np.float64
+        assert result.tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        ("ab", TypeError, "points: expected numbers in an array (n, 2), got 'ab'"),
+        ([[1, 2], [3]], TypeError, "numbers in an array (n, 2), got [[1, 2], [3]]"),
+        ([1, 2], ValueError, "(n, 2), got shape (2,)"),
+        (np.empty((0, 2)), ValueError, "got shape (0, 2)"),
+        ([[1, math.nan], [3, math.inf]], ValueError, "finite values, got 2 that are infinite or"),
+    ],
+)
+def test_what_is_no_such_array_is_refused(value, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        checks.array(value, "points", ("n", 2))
+
+
+def test_with_gaps_only_infinities_are_refused():
+    assert np.isnan(checks.array([math.nan, 1], "cells", ("n",), gaps=True)[0])
+    with pytest.raises(ValueError, match="got 1 that are infinite; look"):
+        checks.array([math.nan, math.inf], "cells", ("n",), gaps=True)
+
+
+def test_as_many_counts():
+    with pytest.raises(ValueError, match="labels: expected 2 texts, got 1"):
+        checks.as_many(["in"], "labels", 2, "texts")
 
 
 def test_rows_are_codes_or_images_and_nothing_between():

@@ -14,16 +14,20 @@ from aelib.objectives import classify
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
+BUILDS = {
+    "resnet": lambda shape: models.SmallResNet(shape, 5, width=4, depth=2),
+    "vit": lambda shape: models.SmallViT(shape, 5, patch=4, width=16, depth=2, heads=2),
+    "conv": lambda shape: models.SmallConvNet(shape, 5, width=4),
+}
+
+
 def outputs(model, images):
-    """What each node returned, and how often it ran."""
-    returned, handles = {}, []
-    for name, module in model.named_modules():
-        if name:
-            handles.append(
-                module.register_forward_hook(
-                    lambda _, __, output, name=name: returned.setdefault(name, []).append(output)
-                )
-            )
+    """All that each node returned, by its name."""
+    returned = {name: [] for name, _ in model.named_modules()}
+    handles = [
+        module.register_forward_hook(lambda _, __, output, name=name: returned[name].append(output))
+        for name, module in model.named_modules()
+    ]
     model(images)
     for handle in handles:
         handle.remove()
@@ -43,30 +47,20 @@ def test_the_small_resnet_keeps_what_resnet_50_keeps():
 
 
 @pytest.mark.parametrize(
-    ("build", "nodes"),
+    ("name", "nodes"),
     [
-        (
-            lambda: models.SmallResNet((3, 32, 32), 5, width=4, depth=2),
-            ["stem", "stage1", "stage2", "stage3", "stage4", "pool", "head"],
-        ),
-        (
-            lambda: models.SmallViT((3, 32, 32), 5, patch=8, width=8, depth=3, heads=2),
-            ["embedding", "block0", "block1", "block2", "token", "head"],
-        ),
-        (
-            lambda: models.SmallConvNet((3, 32, 32), 5, width=4),
-            ["body", "features", "head"],
-        ),
+        ("resnet", ["stem", "stage1", "stage2", "stage3", "stage4", "pool", "head"]),
+        ("vit", ["embedding", "block0", "block1", "token", "head"]),
+        ("conv", ["body", "features", "head"]),
     ],
 )
-def test_each_node_runs_once_and_returns_one_tensor(build, nodes):
-    model = build().eval()
+def test_each_node_runs_once_and_returns_one_tensor(name, nodes):
+    model = BUILDS[name]((3, 32, 32)).eval()
     returned = outputs(model, IMAGES)
     assert [name for name, _ in model.named_children()] == nodes
-    for name in nodes:
-        assert len(returned[name]) == 1
-        assert isinstance(returned[name][0], torch.Tensor)
-        assert len(returned[name][0]) == len(IMAGES)
+    for node in nodes:
+        (output,) = returned[node]
+        assert len(output) == len(IMAGES)
     assert torch.equal(returned["head"][0], model(IMAGES))
     assert torch.allclose(model(IMAGES[1:2]), model(IMAGES)[1:2], atol=1e-5)
 
@@ -98,14 +92,13 @@ def test_a_transformer_block_is_attention_written_out():
 def test_patches_become_tokens_in_reading_order():
     model = models.SmallViT((1, 4, 6), 3, patch=2, width=8, depth=1, heads=2)
     image = torch.rand(1, 1, 4, 6)
-    tokens = model.embedding(image)
+    embedding = model.embedding
+    tokens = embedding(image)
     assert tokens.shape == (1, 1 + 6, 8)
-    weight, bias = model.embedding.patches.weight, model.embedding.patches.bias
+    weight, bias = embedding.patches.weight, embedding.patches.bias
     second = image[0, :, 0:2, 2:4].flatten() @ weight.flatten(1).T + bias
-    assert torch.allclose(tokens[0, 2], second + model.embedding.positions[0, 2], atol=1e-6)
-    assert torch.equal(
-        tokens[0, 0], model.embedding.class_token[0, 0] + model.embedding.positions[0, 0]
-    )
+    assert torch.allclose(tokens[0, 2], second + embedding.positions[0, 2], atol=1e-6)
+    assert torch.equal(tokens[0, 0], (embedding.class_token + embedding.positions)[0, 0])
 
 
 def test_the_head_sees_the_class_token_alone():
@@ -116,23 +109,16 @@ def test_the_head_sees_the_class_token_alone():
     assert torch.equal(model.token(tokens), nn.functional.layer_norm(tokens[:, 0], (8,)))
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda: models.SmallResNet((1, 16, 16), 2, width=4),
-        lambda: models.SmallViT((1, 16, 16), 2, patch=4, width=16, depth=1, heads=2),
-        lambda: models.SmallConvNet((1, 16, 16), 2, width=4),
-    ],
-)
-def test_each_learns_to_tell_left_from_right(build):
+@pytest.mark.parametrize("name", BUILDS)
+def test_each_learns_to_tell_left_from_right(name):
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(64) % 2
     images = 0.2 * torch.rand(64, 1, 16, 16, generator=generator)
     images[labels == 0, :, :, :8] += 0.5
     images[labels == 1, :, :, 8:] += 0.5
     torch.manual_seed(1)
-    model = build()
-    training.fit(model, images, labels=labels, objective=classify, steps=60, batch=32, lr=3e-3)
+    model = BUILDS[name]((1, 16, 16))
+    training.fit(model, images, labels=labels, objective=classify, steps=60, batch_size=32, lr=3e-3)
     with models.evaluating(model):
         assert (model(images).argmax(1) == labels).float().mean() > 0.95
 
@@ -152,9 +138,8 @@ def test_the_book_s_judge_is_this_net_layer_by_layer():
     (expected,) = models.replicate(plain, 1)
     (model,) = models.replicate(lambda: models.SmallConvNet((1, 8, 8), 10), 1)
     digits = IMAGES[:, :1, :8, :8]
-    for ours, theirs in ((model, expected), (model.eval(), expected.eval())):
-        assert torch.equal(ours(digits), theirs(digits))
-        assert torch.equal(ours.describe(digits), theirs[:-1](digits))
+    assert torch.equal(model(digits), expected(digits))
+    assert torch.equal(model.describe(digits), expected[:-1](digits))
 
 
 def test_the_conv_net_takes_sizes_that_4_divides_and_8_does_not():
@@ -173,10 +158,10 @@ def test_the_conv_net_takes_sizes_that_4_divides_and_8_does_not():
         (lambda: models.SmallViT((3, 30, 32), 5), "^shape: .* divisible by 4"),
         (lambda: models.SmallViT((3, 32, 32), 5, heads=5), "^heads: .* divisor of width=64, got 5"),
         (lambda: models.SmallConvNet((1, 6, 8), 5), "^shape: .* divisible by 4"),
-        (lambda: models.SmallConvNet((1, 8, 8), 5, features=0), "^features: "),
-        (lambda: models.SmallResNet((3, 16, 16), 5, width=4)(IMAGES), "^images: "),
-        (lambda: models.SmallViT((3, 16, 16), 5)(IMAGES), "^images: "),
-        (lambda: models.SmallConvNet((3, 16, 16), 5)(IMAGES[0]), "^images: "),
+        *(
+            (lambda build=build: build((3, 16, 16))(IMAGES), "^images: ")
+            for build in BUILDS.values()
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(build, message):

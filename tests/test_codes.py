@@ -112,18 +112,20 @@ def test_directions_that_no_code_uses_do_no_harm():
         assert drawn[:, 2:].abs().max() < 0.01
 
 
-@quick
-@given(st.integers(0, 30))
-def test_more_starts_fit_no_worse(seed):
-    codes = groups(60, gap=3.0, seed=seed)[0]
+def test_of_more_starts_the_likeliest_is_kept():
+    codes = groups(60, gap=3.0)[0]
 
-    def likelihood(fitted):
+    def likelihood(seed, **options):
+        fitted = sampling.fit_code(codes, 5, seed, **options)
         parts = torch.distributions.MultivariateNormal(fitted.means, scale_tril=fitted.factors)
         return (parts.log_prob(codes[:, None]) + fitted.weights.log()).logsumexp(1).mean()
 
-    one, three = (sampling.fit_code(codes, 4, seed, n_init=n) for n in (1, 3))
-    assert likelihood(three) >= likelihood(one) - 0.01
-    assert torch.equal(three.means, sampling.fit_code(codes, 4, seed).means)
+    one, three = (
+        torch.stack([likelihood(seed, **options) for seed in range(6)])
+        for options in ({"n_init": 1}, {})
+    )
+    assert (three >= one - 1e-3).all()
+    assert (three - one).mean() > 0.02
 
 
 def test_the_environment_moves_the_mixture_s_seed(monkeypatch):

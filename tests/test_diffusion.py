@@ -20,39 +20,28 @@ def build(**options):
     return models.DiffusionUNet(SHAPE, **{"width": 8, "steps": 20, **options})
 
 
-def shapes(model, *inputs):
-    """Each node's output shape, how often it ran, and the order of the runs."""
-    order, sizes, handles = [], {}, []
-    for name, module in model.named_modules():
-
-        def note(_, __, output, name=name):
-            order.append(name)
-            sizes.setdefault(name, []).append(tuple(output.shape))
-
-        handles += [module.register_forward_hook(note)] if name else []
-    model(*inputs)
-    for handle in handles:
-        handle.remove()
-    return sizes, order
-
-
 # --- The model -----------------------------------------------------------------------------------
 
 
 def test_nodes_run_once_in_the_order_of_the_docstring():
     model = build(downs=2, attention=(1, 2))
-    sizes, order = shapes(model, IMAGES, TIMES)
     nodes = [
         "stem", "encoder.0", "down.0", "encoder.1", "down.1", "encoder.2", "mid.block1",
         "mid.attention", "mid.block2", "mid", "decoder.2", "up.1", "decoder.1", "up.0", "decoder.0",
         "output",
     ]  # fmt: skip
-    assert [name for name in order if name in nodes] == nodes
-    assert all(len(sizes[name]) == 1 for name in nodes)
-    assert sizes["encoder.0"] == [(3, 8, 8, 8)]
-    assert sizes["encoder.1"] == sizes["decoder.1"] == [(3, 16, 4, 4)]
-    assert sizes["mid.attention"] == [(3, 32, 2, 2)]
-    assert sizes["output"] == [(3, *SHAPE)]
+    runs = []
+    for node in nodes:
+        model.get_submodule(node).register_forward_hook(
+            lambda _, __, output, node=node: runs.append((node, tuple(output.shape)))
+        )
+    model(IMAGES, TIMES)
+    assert [node for node, _ in runs] == nodes
+    sizes = dict(runs)
+    assert sizes["encoder.0"] == (3, 8, 8, 8)
+    assert sizes["encoder.1"] == sizes["decoder.1"] == (3, 16, 4, 4)
+    assert sizes["mid.attention"] == (3, 32, 2, 2)
+    assert sizes["output"] == (3, *SHAPE)
 
 
 @pytest.mark.parametrize("skips", [True, False])
@@ -91,7 +80,7 @@ def test_gain_zero_answers_nothing_and_learns_all_the_same():
     assert torch.equal(model(IMAGES, TIMES), torch.zeros_like(IMAGES))
     schedule = objectives.cosine_schedule(20)
     history = training.fit(
-        model, IMAGES, objective=objectives.diffusion(schedule), steps=60, lr=5e-3, batch=None
+        model, IMAGES, objective=objectives.diffusion(schedule), steps=60, lr=5e-3, batch_size=None
     )
     assert history.loss[0, -1] < 0.9 * history.loss[0, 0]
 
@@ -147,8 +136,10 @@ def test_the_sinusoidal_embedding_in_closed_form():
 def test_seeds_as_one_graph_are_the_seeds():
     pair = models.replicate(lambda: models.DiffusionUNet(SHAPE, 8, steps=20), 2)
     objective = objectives.diffusion(objectives.cosine_schedule(20))
-    stack = training.Stack(pair, lambda stack: objective(stack, IMAGES.expand(2, *IMAGES.shape)))
-    both = stack(IMAGES.expand(2, *IMAGES.shape), TIMES.expand(2, 3))
+    ensemble = training.Ensemble(
+        pair, lambda both: objective(both, IMAGES.expand(2, *IMAGES.shape))
+    )
+    both = ensemble(IMAGES.expand(2, *IMAGES.shape), TIMES.expand(2, 3))
     for model, output in zip(pair, both, strict=True):
         assert torch.allclose(model(IMAGES, TIMES), output, atol=1e-5)
 
@@ -234,7 +225,7 @@ def test_fit_trains_it_and_repeats_itself():
     objective = objectives.diffusion(objectives.cosine_schedule(20))
     first, second = build(), build()
     runs = [
-        training.fit(net, images, objective=objective, steps=30, batch=16, lr=3e-3)
+        training.fit(net, images, objective=objective, steps=30, batch_size=16, lr=3e-3)
         for net in (first, second)
     ]
     assert runs[0].loss[0, -1] < runs[0].loss[0, 0]

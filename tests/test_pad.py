@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from aelib import figures, models
-from aelib.figures.pad_layers import GAP, page_decode, translated
+from aelib.figures.explorers.decoder import GAP, page_decode, translated
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
 WORDS = {
     "name": "play-pad",
     "alt": "Points in the plane, and what the decoder draws on a lattice of them.",
 }
-BENDS = {
+ACTIVATIONS = {
     "relu": nn.ReLU(),
     "leaky": nn.LeakyReLU(0.2),
     "elu": nn.ELU(0.7),
@@ -36,81 +36,85 @@ def drawn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def small(width=16, shape=(1, 4, 4), bend=None, code=2):
+def small(width=16, shape=(1, 4, 4), activation=None, code=2):
     torch.manual_seed(0)
-    bend = bend or nn.ReLU()
-    return nn.Sequential(
-        nn.Linear(code, width), bend, nn.Linear(width, int(np.prod(shape))), nn.Unflatten(1, shape)
-    )
+    last = nn.Linear(width, int(np.prod(shape)))
+    layers = nn.Linear(code, width), activation or nn.ReLU(), last, nn.Unflatten(1, shape)
+    return nn.Sequential(*layers)
 
 
-def made(decoder=None, codes=None, shape=(1, 4, 4), **options):
+def make(decoder=None, codes=None, shape=(1, 4, 4), **options):
     codes = 2 * drawn(40, 2) if codes is None else codes
     return figures.pad(decoder or small(), codes, **{**WORDS, "shape": shape, **options})
 
 
-@pytest.mark.parametrize("bend", BENDS)
-def test_what_the_page_computes_is_the_decoder_up_to_float16(bend):
-    decoder, codes = small(64, bend=BENDS[bend]), 2 * drawn(200, 2)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_what_the_page_computes_is_the_decoder_up_to_float16(activation):
+    decoder, codes = small(64, activation=ACTIVATIONS[activation]), 2 * drawn(200, 2)
     layers, weights = translated(decoder, 16)
     with torch.no_grad():
         expected = decoder(codes).flatten(1).numpy()
-    found = page_decode(layers, weights, codes.double().numpy())
-    assert 0 < np.abs(found - expected).max() < GAP
-    assert made(decoder, codes).gap == pytest.approx(np.abs(found - expected).max(), abs=1e-6)
+    gap = np.abs(page_decode(layers, weights, codes.double().numpy()) - expected).max()
+    assert 0 < gap < GAP
+    assert make(decoder, codes).gap == pytest.approx(gap, abs=1e-6)
 
 
 def test_models_with_a_code_of_two_bring_their_shape():
-    for net in (
+    for model in (
         models.MLPAutoencoder((3, 4, 4), width=16, depth=3, code=2),
         models.VAE((3, 4, 4), width=16, depth=3, code=2),
     ):
-        pad = figures.pad(net, drawn(30, 2), labels=torch.arange(30) % 3, **WORDS)
-        assert pad.shape == (3, 4, 4)
+        pad = figures.pad(model, drawn(30, 2), labels=torch.arange(30) % 3, **WORDS)
+        assert '"shape": [3, 4, 4]' in pad.html
         assert pad.gap < GAP
 
 
 def test_a_model_in_training_mode_is_left_in_it_and_dropout_draws_nothing():
     decoder = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 16)).train()
-    assert made(decoder).gap < GAP
+    assert make(decoder).gap < GAP
     assert decoder.training
     assert decoder[2].training
 
 
 def test_the_html_is_one_piece_that_asks_for_nothing():
-    page = made(labels=torch.arange(40) % 4, classes=["a</script>", "b", "c", "d"]).html()
-    assert page.count("</script>") == 1
+    page = make(labels=torch.arange(40) % 4, classes=["a</script>", "b", "c", "d"]).html
+    assert page.count("</script>") == 2  # its data and its script, and none in a text
+    assert "${" not in page
     assert not re.search(r"https?://|src=\"(?!data:)", page)
     assert page.index('data-part="controls" hidden') < page.index("<script>")
 
 
 def test_equal_pads_are_equal_bytes():
-    assert made().html() == made().html()
+    assert make().html == make().html
+
+
+def test_a_class_without_a_code_has_no_name_on_the_pad():
+    page = make(labels=2 * (torch.arange(40) % 2)).html
+    assert re.findall(r'"label": (\d), "name": "(\d)"', page) == [("0", "0"), ("2", "2")]
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "words"),
+    ("change", "words"),
     [
-        ({"decoder": small(code=3)}, ValueError, "3 wide, expected 2"),
-        ({"codes": drawn(40, 3)}, ValueError, "train with code=2"),
-        ({"codes": torch.ones(40, 2)}, ValueError, "all equal"),
-        ({"codes": torch.full((40, 2), torch.nan)}, ValueError, "NaN"),
-        ({"decoder": small(700 * 700)}, ValueError, "kB on the page, more than the 900"),
-        ({"shape": (1, 5, 4)}, ValueError, "draws 16 elements, but an image has 20"),
-        ({"shape": (2, 4, 2)}, ValueError, "1 or 3 channels"),
-        ({"shape": None}, ValueError, "give shape=images.shape"),
-        ({"decoder": nn.Sequential(nn.Linear(2, 16), nn.Softplus())}, TypeError, "1, Softplus"),
-        ({"decoder": nn.Linear(2, 16)}, TypeError, "got Linear"),
-        ({"labels": torch.zeros(3, dtype=torch.long)}, ValueError, "expected 40 whole numbers"),
-        ({"labels": torch.arange(40)}, ValueError, "10 at most"),
-        ({"labels": 2 * (torch.arange(40) % 2)}, ValueError, "has no code"),
-        ({"name": "pad"}, ValueError, "play-"),
-        ({"alt": "pad.png"}, ValueError, "alt"),
+        ({"decoder": small(code=3)}, "decoder: .*take 2 numbers, got 3; .*train with code=2"),
+        ({"decoder": small(700 * 700)}, "decoder: .*at most 900 kB"),
+        ({"decoder": nn.Sequential(nn.Linear(2, 16), nn.Softplus())}, "decoder: .*Softplus as lay"),
+        ({"decoder": nn.Linear(2, 16)}, "decoder: .*nn.Sequential"),
+        ({"codes": drawn(40, 3)}, r"codes: .*\(n, 2\)"),
+        ({"codes": torch.ones(40, 2)}, "codes: .*that differ"),
+        ({"shape": (1, 5, 4)}, "decoder: .*20 elements, got 16; check shape"),
+        ({"shape": (2, 4, 2)}, "shape: .*1 or 3 channels"),
+        ({"shape": None}, "shape: .*channels"),
+        ({"labels": torch.zeros(3, dtype=torch.long)}, "labels: .*40 whole numbers"),
+        ({"labels": torch.arange(40)}, "labels: .*0 to 9"),
+        ({"labels": torch.arange(40) % 3, "classes": "ab"}, "labels: .*0 to 1"),
+        ({"name": "pad"}, "name: .*'play-'"),
+        ({"alt": "pad.png"}, "alt: .*a sentence"),
     ],
 )
-def test_what_cannot_work_is_refused(change, error, words):
-    with pytest.raises(error, match=re.escape(words)):
-        made(**change)
+def test_what_cannot_work_is_refused(change, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        make(**change)
 
 
 def test_weights_too_large_for_float16_are_refused():
@@ -118,8 +122,8 @@ def test_weights_too_large_for_float16_are_refused():
     with torch.no_grad():
         decoder[0].weight *= 3000
         decoder[2].weight /= 10
-    with pytest.raises(ValueError, match="grey levels off"):
-        made(decoder)
+    with pytest.raises(ValueError, match=r"decoder: .*too large for float16"):
+        make(decoder)
 
 
 def test_a_decode_that_does_more_than_its_layers_is_refused():
@@ -133,39 +137,23 @@ def test_a_decode_that_does_more_than_its_layers_is_refused():
         def decode(self, codes):
             return self.decoder(codes) + 0.1
 
-    with pytest.raises(ValueError, match="decode does more"):
+    with pytest.raises(ValueError, match=r"decoder: .*decode does more"):
         figures.pad(Shifted(), drawn(40, 2), **WORDS)
-
-
-def test_with_a_kernel_it_is_two_sliders(monkeypatch):
-    widgets = pytest.importorskip("ipywidgets")
-    monkeypatch.setenv("AELIB_INTERACTIVE", "1")
-    pad = made(labels=torch.arange(40) % 2)
-    assert any("widget" in kind for kind in pad._repr_mimebundle_())
-    box = pad.live()
-    sliders = [one for one in box.children if isinstance(one, widgets.FloatSlider)]
-    window = next(one for one in box.children if "<img" in str(one.value))
-    before = window.value
-    sliders[0].value = sliders[0].max
-    assert window.value != before
-    assert f"({sliders[0].max:.2f}, " in window.value
-    monkeypatch.setenv("AELIB_INTERACTIVE", "0")
-    assert set(pad._repr_mimebundle_()) == {"text/plain", "text/html"}
 
 
 # ---------------------------------------------------------------- in a browser
 
-NET = models.MLPAutoencoder((1, 8, 8), width=256, depth=5, code=2, gain=1.2)
+MODEL = models.MLPAutoencoder((1, 8, 8), width=256, depth=5, code=2, gain=1.2)
 CODES = 3 * drawn(1437, 2, seed=1)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    pad = figures.pad(NET, CODES, labels=torch.arange(1437) % 10, caption="Drag it.", **WORDS)
+    pad = figures.pad(MODEL, CODES, labels=torch.arange(1437) % 10, caption="Drag it.", **WORDS)
     file = tmp_path_factory.mktemp("pad") / "page.html"
     head = "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Pad</title>"
     file.write_text(
-        f"{head}</head><body><main><h1>Pad</h1>{pad.html()}</main></body></html>", encoding="utf-8"
+        f"{head}</head><body><main><h1>Pad</h1>{pad.html}</main></body></html>", encoding="utf-8"
     )
     return file
 
@@ -198,7 +186,7 @@ def picture(tab) -> list[int]:
 
 def where(tab) -> tuple[float, float]:
     text = tab.inner_text('[data-part="where"]').replace("\N{MINUS SIGN}", "-")
-    return tuple(float(one) for one in re.findall(r"-?\d+\.\d+", text))
+    return tuple(float(number) for number in re.findall(r"-?\d+\.\d+", text))
 
 
 def settle(tab) -> None:
@@ -207,17 +195,36 @@ def settle(tab) -> None:
 
 def test_the_page_draws_what_torch_draws(tab):
     codes = CODES[:50]
-    found = tab.evaluate(
+    pictures = tab.evaluate(
         """codes => { const root = document.getElementById("play-pad");
         return codes.map(code => Array.from(root.decode(code))) }""",
         codes.tolist(),
     )
     with torch.no_grad():
-        expected = NET.decode(codes).flatten(1)
-    gap = float((torch.tensor(found) - expected).abs().max())
+        expected = MODEL.decode(codes).flatten(1)
+    gap = float((torch.tensor(pictures) - expected).abs().max())
     print(f"\nlargest difference from torch: {gap:.1e} grey levels")
     assert gap < GAP
     assert not tab.complaints
+
+
+def test_every_activation_is_on_the_page_what_it_is_in_torch(chromium, tmp_path):
+    decoders = {f"play-{i}": small(8, activation=a) for i, a in enumerate(ACTIVATIONS.values())}
+    pads = [make(decoder, **{**WORDS, "name": name}).html for name, decoder in decoders.items()]
+    file = tmp_path / "page.html"
+    file.write_text(f"<!doctype html><meta charset='utf-8'>{''.join(pads)}", encoding="utf-8")
+    tab = chromium.new_page()
+    tab.goto(file.as_uri())
+    codes = 2 * drawn(20, 2)
+    for name, decoder in decoders.items():
+        pictures = tab.evaluate(
+            """([name, codes]) => codes.map(
+            code => Array.from(document.getElementById(name).decode(code)))""",
+            [name, codes.tolist()],
+        )
+        gap = (torch.tensor(pictures) - decoder(codes).flatten(1)).abs().max()
+        assert gap < GAP, decoder[1]
+    tab.close()
 
 
 def test_dragging_and_keys_move_the_point_and_the_picture_follows(tab):
@@ -238,7 +245,7 @@ def test_dragging_and_keys_move_the_point_and_the_picture_follows(tab):
     assert dragged == pytest.approx((float(corner[0] + 0.6 * side), float(corner[1] + 0.3 * side)),
                                     abs=side / 100)  # fmt: skip
     with torch.no_grad():
-        expected = NET.decode(torch.tensor([dragged])).flatten().clamp(0, 1) * 255
+        expected = MODEL.decode(torch.tensor([dragged])).flatten().clamp(0, 1) * 255
     assert np.abs(np.array(picture(tab)) - expected.numpy()).max() < 4  # the text has two decimals
     tab.mouse.move(box["x"] + 5, box["y"] + 5)  # no button: nothing is held
     settle(tab)
@@ -280,8 +287,8 @@ def test_a_finger_moves_it_on_a_phone(tab):
 )
 def test_axe_finds_nothing(tab):
     tab.evaluate(AXE)
-    found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    assert [(one["id"], [node["html"][:99] for node in one["nodes"]]) for one in found] == []
+    violations = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    assert [(v["id"], [node["html"][:99] for node in v["nodes"]]) for v in violations] == []
 
 
 @pytest.mark.parametrize("tab", [{"java_script_enabled": False}], indirect=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import re
 import shutil
@@ -12,7 +11,6 @@ import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -20,22 +18,19 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+from press import build
+from press.address import present
+from press.ledger import disagreements, ledger
+from press.notebooks import Notebook, notebooks
+from press.stored import FRONT, digest_of, front_picture
+
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
-NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
+NOTEBOOKS = notebooks()
 HEAVIEST = 2_000_000  # bytes of a page with its own images, before compression
 # Tags that make a browser fetch something without being asked, and the attribute that says what.
 FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src",
            "audio": "src", "embed": "src", "object": "data", "link": "href"}  # fmt: skip
-
-
-def tool(name: str) -> ModuleType:
-    """A module of tools/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where its dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
 
 
 def contents() -> list[str]:
@@ -75,15 +70,14 @@ def local(address: str) -> bool:
 PAGES = contents()
 every_page = pytest.mark.parametrize("page", PAGES)
 every_built_page = pytest.mark.parametrize("page", [*PAGES, "genindex", "py-modindex", "search"])
-every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+every_notebook = pytest.mark.parametrize("book", NOTEBOOKS, ids=lambda book: book.path.stem)
 
 
 # --- The build -----------------------------------------------------------------------------------
 
 
 def test_the_pages_are_built_from_what_is_here_now() -> None:
-    build = tool("build")
-    assert build.stored() == build.inputs(ROOT), "the pages are old; run: make book"
+    assert build.stored() == build.inputs(), "the pages are old; run: make book"
 
 
 def test_every_chapter_is_in_the_table_of_contents() -> None:
@@ -196,17 +190,6 @@ def test_a_page_has_one_title_and_no_jumps_between_headings(page: str) -> None:
 # --- The ledger ----------------------------------------------------------------------------------
 
 
-def records() -> list[dict]:
-    """Every claim's record, read from the notebooks without the package."""
-    return [
-        output.metadata["claim"]
-        for path in NOTEBOOKS
-        for cell in nbformat.read(path, as_version=4).cells
-        for output in cell.get("outputs", [])
-        if "claim" in output.get("metadata", {})
-    ]
-
-
 @pytest.mark.parametrize("page", ["pages/ledger", "index"])
 def test_the_ledger_shows_every_claim_and_leads_to_its_card(page: str) -> None:
     shown = {}
@@ -217,7 +200,7 @@ def test_the_ledger_shows_every_claim_and_leads_to_its_card(page: str) -> None:
         assert soup(card.relative_to(HTML).with_suffix("").as_posix()).select_one(f"#{fragment}")
         shown[link.get_text()] = row.select_one(".sd-badge").get_text()
     assert shown
-    assert shown == {record["id"]: record["verdict"] for record in records()}
+    assert shown == {record["id"]: record["verdict"] for record in ledger()}
 
 
 def test_ledger_tables_have_captions_and_heads() -> None:
@@ -227,18 +210,10 @@ def test_ledger_tables_have_captions_and_heads() -> None:
 
 
 def test_prose_says_what_was_measured() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "aelib", "claims"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert disagreements() == []
 
 
 # --- The notebooks as stored ---------------------------------------------------------------------
-
-
-def code_cells(path: Path) -> list[nbformat.NotebookNode]:
-    cells = nbformat.read(path, as_version=4).cells
-    return [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
 
 
 def shows_something(source: str) -> bool:
@@ -247,22 +222,23 @@ def shows_something(source: str) -> bool:
     return bool(body) and isinstance(body[-1], ast.Expr) and not source.rstrip().endswith(";")
 
 
-def test_there_are_notebooks() -> None:
-    assert NOTEBOOKS
+@every_notebook
+def test_the_stored_outputs_come_from_todays_code(book: Notebook) -> None:
+    current = book.last_run.get("digest") == digest_of(book)
+    assert current, "run: make book"
 
 
 @every_notebook
-def test_every_cell_was_run_in_order_and_left_its_outputs(path: Path) -> None:
-    cells = code_cells(path)
+def test_every_cell_was_run_in_order_and_left_its_outputs(book: Notebook) -> None:
+    cells = [cell for cell in book.code if cell.source.strip()]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     empty = [cell.source for cell in cells if shows_something(cell.source) and not cell.outputs]
     assert not empty
-    assert nbformat.read(path, as_version=4).metadata.get("aelib", {}).get("machine")
 
 
 @every_notebook
-def test_no_cell_failed_or_complained(path: Path) -> None:
-    for cell in code_cells(path):
+def test_no_cell_failed_or_complained(book: Notebook) -> None:
+    for cell in book.code:
         for output in cell.outputs:
             assert output.output_type != "error"
             assert output.get("name") != "stderr", output.text
@@ -270,8 +246,8 @@ def test_no_cell_failed_or_complained(path: Path) -> None:
 
 
 @every_notebook
-def test_figures_say_the_same_to_the_page_and_to_the_notebook(path: Path) -> None:
-    for cell in code_cells(path):
+def test_figures_say_the_same_to_the_page_and_to_the_notebook(book: Notebook) -> None:
+    for cell in book.code:
         brought = [output.metadata["figure"] for output in cell.outputs
                    if "figure" in output.get("metadata", {})]  # fmt: skip
         assert len(brought) <= 1, "one figure a cell"
@@ -289,18 +265,23 @@ def test_figures_say_the_same_to_the_page_and_to_the_notebook(path: Path) -> Non
 def test_figures_have_names_of_their_own() -> None:
     names = [
         cell.metadata["mystnb"]["figure"]["name"]
-        for path in NOTEBOOKS
-        for cell in code_cells(path)
+        for book in NOTEBOOKS
+        for cell in book.code
         if "figure" in cell.metadata.get("mystnb", {})
     ]
     assert len(names) == len(set(names))
+
+
+def test_the_front_picture_is_the_one_a_chapter_draws() -> None:
+    pictures = [picture for book in NOTEBOOKS if (picture := front_picture(book))]
+    assert pictures == [FRONT[1].read_bytes()]
 
 
 # --- The repository's address --------------------------------------------------------------------
 
 
 def address() -> str:
-    return tool("address").present(ROOT)
+    return present(ROOT)
 
 
 def texts(root: Path) -> list[Path]:
@@ -321,7 +302,7 @@ def texts(root: Path) -> list[Path]:
 def test_every_quoted_address_is_the_one_in_use() -> None:
     owner, name = address().split("/")[-2:]
     must = ["README.md", "_config.yml", "CITATION.cff", "pyproject.toml", "pages/how_to_read.md"]
-    for path in [*(ROOT / one for one in must), *NOTEBOOKS]:
+    for path in [*(ROOT / one for one in must), *(book.path for book in NOTEBOOKS)]:
         assert address() in path.read_text(encoding="utf-8"), path.name
     for path in texts(ROOT):
         if path.parts[-2:-1] == ("tests",):
@@ -338,8 +319,15 @@ def test_one_command_changes_the_address_everywhere(tmp_path: Path) -> None:
         shutil.copy(path, there)
     before = json.dumps(yaml.safe_load((tmp_path / "_config.yml").read_text()))
     new = "https://example.org/some-one/learning.by-copying"
-    command = [sys.executable, str(tmp_path / "tools" / "address.py")]
-    subprocess.run([*command, new + ".git"], check=True, capture_output=True)
+    command = [sys.executable, "-m", "press.address"]
+
+    def change(new: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, new], cwd=tmp_path, capture_output=True, text=True)
+
+    change("https://github.com/you/fork")  # the example that CONTRIBUTING gives stays one
+    assert "URL=https://github.com/you/fork" in (tmp_path / "CONTRIBUTING.md").read_text()
+    assert change(new + ".git").returncode == 0
+    assert "URL=https://github.com/you/fork" in (tmp_path / "CONTRIBUTING.md").read_text()
     left = [path.name for path in texts(tmp_path) if old in path.read_text(encoding="utf-8")]
     assert not left
     config = yaml.safe_load((tmp_path / "_config.yml").read_text())
@@ -347,30 +335,17 @@ def test_one_command_changes_the_address_everywhere(tmp_path: Path) -> None:
     assert json.dumps(config) == before.replace(address(), new)
     for path in sorted((tmp_path / "chapters").glob("*.ipynb")):
         nbformat.validate(nbformat.read(path, as_version=4))
-    refused = subprocess.run([*command, "not an address"], capture_output=True, text=True)
+    refused = change("not an address")
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_rocket_opens_this_notebook_in_colab(path: Path) -> None:
+@every_notebook
+def test_the_rocket_opens_this_notebook_in_colab(book: Notebook) -> None:
+    path = book.path
     page = path.relative_to(ROOT).with_suffix("").as_posix()
     links = [link["href"] for link in soup(page).select("a[href*='colab.research.google.com']")]
     short = "/".join(address().split("/")[-2:])
     assert links == [
         f"https://colab.research.google.com/github/{short}/blob/main/chapters/{path.name}"
     ]
-
-
-def test_kept_measurements_come_from_todays_code() -> None:
-    from aelib import claims
-
-    assert claims.stale(ROOT / "chapters") == []
-
-
-def test_the_front_picture_is_the_one_chapter_2_draws() -> None:
-    execute = tool("execute")
-    pictures = [
-        execute.front_picture(nbformat.read(notebook, as_version=4)) for notebook in NOTEBOOKS
-    ]
-    assert [one for one in pictures if one] == [execute.FRONT[1].read_bytes()]

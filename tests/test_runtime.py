@@ -29,7 +29,6 @@ ROOMS = (
     "checks",
     "random",
     "runtime",
-    "provenance",
     "data",
     "models",
     "objectives",
@@ -281,24 +280,22 @@ runtime.write_whole(sys.argv[1], b"never whole")
 """
 
 
-def test_what_a_kill_leaves_goes_with_the_next_write_a_minute_later(tmp_path):
-    path = tmp_path / "[kept].bin"
-    other = tmp_path / ".[kept].bin.backup_1"  # a reader's own: another ending
-    other.write_bytes(b"mine")
-    runtime.write_whole(path, b"old")
-    status = subprocess.run([sys.executable, "-c", KILLED, path], cwd=PACKAGE.parent).returncode
-    assert status == -signal.SIGKILL
-    [leftover] = set(tmp_path.iterdir()) - {path, other}
-    runtime.write_whole(path, b"new")
-    assert leftover.exists()  # so young, another process may be writing it
-    long_ago = time.time() - 61
-    os.utime(leftover, (long_ago, long_ago))
-    os.utime(other, (long_ago, long_ago))
+def test_what_a_kill_leaves_goes_with_the_next_write(tmp_path):
+    path, mine = tmp_path / "[kept].bin", tmp_path / ".[kept].bin.1.backup_1"
+    mine.write_bytes(b"a reader's own")
+    command = [sys.executable, "-c", KILLED, path]
+    assert subprocess.run(command, cwd=PACKAGE.parent).returncode == -signal.SIGKILL
+    [leftover] = set(tmp_path.iterdir()) - {mine}
+    young = tmp_path / re.sub(r"\.\d+\.", f".{os.getpid()}.", leftover.name)
+    young.write_bytes(b"by a process that runs")
     runtime.write_whole(tmp_path / "another.bin", b"")
-    assert leftover.exists()  # not the other file's to remove
-    runtime.write_whole(path, b"newest")
-    assert names_in(tmp_path) == [".[kept].bin.backup_1", "[kept].bin", "another.bin"]
-    assert path.read_bytes() == b"newest"
+    assert leftover.exists()  # not that file's to remove
+    runtime.write_whole(path, b"whole")
+    assert set(tmp_path.iterdir()) == {path, mine, young, tmp_path / "another.bin"}
+    for file in (mine, young):
+        os.utime(file, (time.time() - 61,) * 2)
+    runtime.write_whole(path, b"whole again")
+    assert set(tmp_path.iterdir()) == {path, mine, tmp_path / "another.bin"}
 
 
 # --- The house -----------------------------------------------------------------------------------

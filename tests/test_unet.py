@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 
@@ -72,8 +71,8 @@ def test_seeds_of_a_net_without_batch_norm_share_a_graph():
         models.replicate(lambda: models.UNet(SHAPE, 4, skips="concat", norm="group"), 2)
         for _ in range(2)
     )
-    ae.fit(pair, IMAGES, steps=3, batch=2, together=True)
-    ae.fit(alone, IMAGES, steps=3, batch=2, together=False)
+    ae.fit(pair, IMAGES, steps=3, batch_size=2, vmap=True)
+    ae.fit(alone, IMAGES, steps=3, batch_size=2, vmap=False)
     for mine, its in zip(pair, alone, strict=True):
         assert torch.allclose(mine(IMAGES), its(IMAGES), atol=1e-3)
 
@@ -126,13 +125,19 @@ def test_what_the_warning_says_is_true():
 def normalized():
     with ae.random.seeded(1):
         model = build(norm="batch")
-    ae.fit(model, IMAGES, steps=3, batch=4)
+    ae.fit(model, IMAGES, steps=3, batch_size=4)
     return model.eval()
+
+
+def state_of(model):
+    """Modes and momenta, and a copy of all values."""
+    modes = [(module.training, getattr(module, "momentum", 0)) for module in model.modules()]
+    return modes, {name: value.tolist() for name, value in model.state_dict().items()}
 
 
 def test_batch_statistics_are_those_of_training_mode():
     model, twin = normalized(), normalized().train()
-    state = copy.deepcopy(model.state_dict())
+    state = state_of(model)
     with torch.no_grad():
         running, trained = model(IMAGES), twin(IMAGES)
         with models.batch_statistics(model):
@@ -140,57 +145,26 @@ def test_batch_statistics_are_those_of_training_mode():
             assert not torch.allclose(model(IMAGES[:2]), trained[:2])
         assert torch.equal(model(IMAGES), running)
     assert not torch.allclose(running, trained, atol=1e-3)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert not any(module.training for module in model.modules())
+    assert state_of(model) == state
 
 
-def test_statistics_of_chosen_images_are_frozen():
-    model = normalized()
-    state, momentum = copy.deepcopy(model.state_dict()), model.down[0][1].momentum
-    others = 0.3 * IMAGES + 0.5
-    with torch.no_grad():
-        running = model(others)
-        with models.batch_statistics(model):
-            first = model.down[0][0](IMAGES)
-            expected = first.mean((0, 2, 3)), first.transpose(0, 1).flatten(1).var(1)
-        with models.statistics_of(model, IMAGES):
-            layer = model.down[0][1]
-            assert torch.allclose(layer.running_mean, expected[0], atol=1e-6)
-            assert torch.allclose(layer.running_var, expected[1], atol=1e-6)
-            both = model(others)
-            assert torch.allclose(model(others[:1]), both[:1], atol=1e-5)  # frozen: no batch in it
-            assert not torch.allclose(both, running, atol=1e-3)
-        assert torch.equal(model(others), running)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert layer.momentum == momentum
-
-
-def test_statistics_come_back_after_an_error_and_need_a_batch_norm():
-    model = normalized()
-    state = copy.deepcopy(model.state_dict())
-    for scope in (models.batch_statistics(model), models.statistics_of(model, IMAGES)):
-        with pytest.raises(KeyError), scope:
-            raise KeyError
-        assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    for scope in (models.batch_statistics(build()), models.statistics_of(build(), IMAGES)):
-        with (
-            pytest.raises(ValueError, match=r"^model: "),
-            scope,
-        ):
-            pass
-
-
-def test_calibrated_statistics_stay_and_are_those_of_the_block():
+def test_statistics_of_chosen_images_are_frozen_and_calibrate_makes_them_permanent():
     model, others = normalized(), 0.3 * IMAGES + 0.5
-    momentum = model.down[0][1].momentum
-    with torch.no_grad(), models.statistics_of(model, IMAGES):
-        inside = model(others)
     model.down[1].train()  # a mode of its own is left as it is
-    assert models.calibrate(model, IMAGES) is model
-    assert [module.training for module in model.down] == [False, True, False]
+    state, first, layer = state_of(model), *model.down[0][:2]
+    mean, variance = first(IMAGES).mean((0, 2, 3)), first(IMAGES).transpose(0, 1).flatten(1).var(1)
     with torch.no_grad():
+        with models.statistics_of(model, IMAGES):
+            assert torch.allclose(layer.running_mean, mean, atol=1e-6)
+            assert torch.allclose(layer.running_var, variance, atol=1e-6)
+            inside = model.eval()(others)
+            assert torch.allclose(model(others[:1]), inside[:1], atol=1e-5)  # no batch in it
+        assert not torch.allclose(model(others), inside, atol=1e-3)
+        model.down[1].train()
+        assert state_of(model) == state
+        assert models.calibrate(model, IMAGES) is model
+        assert state_of(model)[0] == state[0]
         assert torch.equal(model.eval()(others), inside)
-    assert model.down[0][1].momentum == momentum
 
 
 def test_calibrating_in_batches_takes_a_plain_mean_over_them():
@@ -201,15 +175,18 @@ def test_calibrating_in_batches_takes_a_plain_mean_over_them():
     assert torch.allclose(layer.running_var, torch.stack(variances).mean(0), atol=1e-6)
 
 
-def test_calibrating_with_what_does_not_fit_changes_nothing():
+def test_statistics_come_back_after_an_error_and_need_a_batch_norm():
     model = normalized().train()
-    state, momentum = copy.deepcopy(model.state_dict()), model.down[0][1].momentum
+    state = state_of(model)
+    for scope in (models.batch_statistics(model), models.statistics_of(model, IMAGES)):
+        with pytest.raises(KeyError), scope:
+            raise KeyError
+        assert state_of(model) == state
     with pytest.raises(RuntimeError):
         models.calibrate(model, IMAGES[:, :1])
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert model.down[0][1].momentum == momentum
-    assert all(module.training for module in model.modules())
-    with pytest.raises(ValueError, match=r"^model: "):
-        models.calibrate(build(), IMAGES)
+    assert state_of(model) == state
+    for use in (models.batch_statistics, lambda model: models.statistics_of(model, IMAGES)):
+        with pytest.raises(ValueError, match=r"^model: "), use(build()):
+            pass
     with pytest.raises(ValueError, match=r"^images: "):
         models.calibrate(model, IMAGES * math.nan)

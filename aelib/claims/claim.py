@@ -187,7 +187,7 @@ class Claim:
 
     @property
     def keys(self) -> list[Key]:
-        """The readings the claim needs: the main one, those of its rule, controls, others."""
+        """The readings the claim needs (the main one, those of its rule, controls, others)."""
         named = (self.reading, *self.supported, *self.conditional, *self.controls, *self.also)
         return list(dict.fromkeys(named))
 

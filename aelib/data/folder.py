@@ -69,11 +69,11 @@ def folder_images(
     divided = train_side != test_side
     names = {side: _image_files(root, side) for side in (test_side, train_side)}
     if divided:
-        wanted = {test_side: test, train_side: train}
+        limits = {test_side: test, train_side: train}
     else:
         _refuse_sides(label, names[""])
-        wanted = {"": train + test if train and test else None}
-    read, failed, cut = _read(root, names, wanted, size, channels, seed)
+        limits = {"": train + test if train and test else None}
+    read, failed, cut = _read(root, names, limits, size, channels, seed)
     test_read, train_read = list(read[test_side].items()), list(read[train_side].items())
     if not divided:
         held_out = test or max(1, len(test_read) // 5)
@@ -102,14 +102,14 @@ def folder_images(
     classes = sorted({group for side in groups.values() if all(side) for group in side})
     index = {name: i for i, name in enumerate(classes)}
 
-    def part(side: str, images: list[tuple[str, Tensor]]) -> tuple[Tensor, Tensor | None, tuple]:
+    def arrays(side: str, images: list[tuple[str, Tensor]]) -> tuple[Tensor, Tensor | None, tuple]:
         sources = tuple(name for name, _ in images)
         labels = [index[_group(name, divided)] for name in sources] if all(groups[side]) else None
         stacked = torch.stack([image for _, image in images])
         return stacked, None if labels is None else torch.tensor(labels), sources
 
-    train_images, train_labels, train_sources = part(train_side, train_read)
-    test_images, test_labels, test_sources = part(test_side, test_read)
+    train_images, train_labels, train_sources = arrays(train_side, train_read)
+    test_images, test_labels, test_sources = arrays(test_side, test_read)
     return Images(
         label, train_images, test_images, train_labels, test_labels, tuple(classes),
         train_sources, test_sources,
@@ -185,7 +185,7 @@ def _sides(root: Path) -> tuple[str, str]:
 def _refuse_sides(label: str, names: list[str]) -> None:
     """Images to be divided by seed: none may lie in a folder that is a side of some division."""
     folders = {folder for name in names for folder in PurePosixPath(name).parents}
-    sides = sorted(str(one) for one in folders if one.name.casefold() in SIDE_NAMES)
+    sides = sorted(str(folder) for folder in folders if folder.name.casefold() in SIDE_NAMES)
     if sides:
         expected = f"one folder to train and one to test (or val) directly in {label!r}, or neither"
         advice = "give the folder that holds both, or rename those that are classes"
@@ -225,7 +225,7 @@ def _group(name: str, divided: bool) -> str:
 def _read(
     root: Path,
     names: dict[str, list[str]],
-    wanted: dict[str, int | None],
+    limits: dict[str, int | None],
     size: int | None,
     channels: int,
     seed: int,
@@ -236,7 +236,7 @@ def _read(
         {side: {name: image}}, (name, why not) of what cannot be read, the names of what was cut.
     """
     read, failed, cut, small, first = {}, [], [], [], None
-    for side, n in wanted.items():
+    for side, n in limits.items():
         images = read[side] = {}
         order = np.random.default_rng(seed).permutation(len(names[side]))
         with runtime.progress(n or len(order), f"reading {root.name}") as bar:

@@ -6,13 +6,16 @@ is given, and nothing else). Nothing is displayed and nothing is kept; each func
 made, and matplotlib is imported only when needed.
 """
 
-from .charts import bars, curves
-from .explorer import Explorer, explore
-from .images import grid, pixels_png
-from .latent_pad import Pad, pad
-from .look import STROKES, Stroke, canvas, style
-from .maps import field, heat
-from .shown import Shown, png, show
+from aelib.figures.bar_charts import bars, grouped_bars
+from aelib.figures.explorers.pad import Pad, pad
+from aelib.figures.explorers.page import Explorer
+from aelib.figures.explorers.slider import explore
+from aelib.figures.grids import grid, pixels_png
+from aelib.figures.heatmaps import heat
+from aelib.figures.line_charts import curves
+from aelib.figures.output import Shown, png, show
+from aelib.figures.theme import STROKES, Stroke, canvas, style
+from aelib.figures.vector_fields import field
 
 __all__ = [
     "STROKES",
@@ -26,6 +29,7 @@ __all__ = [
     "explore",
     "field",
     "grid",
+    "grouped_bars",
     "heat",
     "pad",
     "pixels_png",

@@ -100,7 +100,6 @@ def matched_pca(
         got = checks.Described(f"{error:.4g}")
         expected = f"{most:.4g} or less, which the mean of train alone leaves"
         raise ValueError(checks.message("error", expected, got, "no PCA errs more"))
-    error = min(error, most)
     left = energy.sum() - energy.cumsum(0)  # the error once directions 0 … k are kept
     shares = torch.ones(len(directions), dtype=torch.float64)
     last = int((left <= error).double().argmax()) if error >= left.min() else len(left) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar, Union
 
 import numpy as np
@@ -98,8 +99,8 @@ def _stacked(results: list[Any]) -> Any:
     if isinstance(first, tuple):
         columns = [_stacked(list(column)) for column in zip(*results, strict=True)]
         return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
-    if isinstance(first, float | int):
-        return torch.tensor(results, dtype=torch.float64 if isinstance(first, float) else None)
+    if isinstance(first, Real):  # whole numbers and booleans as they are
+        return torch.tensor(results, dtype=None if isinstance(first, Integral) else torch.float64)
     if not isinstance(first, Tensor):
         return results
     if len({tuple(result.shape) for result in results}) > 1:

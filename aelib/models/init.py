@@ -62,7 +62,7 @@ def init_weights(model: nn.Module, init: str = "torch", gain: float = 1.0) -> nn
     """
     checks.choice(init, "init", INITS)
     checks.number(gain, "gain", least=0)
-    for layer in checks.module(model).modules():
+    for layer in model.modules():
         if not isinstance(layer, nn.Linear | nn.Conv2d):
             continue
         fan_in = layer.weight[0].numel()

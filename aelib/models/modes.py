@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 
 from torch import nn
 
+from aelib import checks
+
 
 @contextlib.contextmanager
 def evaluating(model: Callable) -> Iterator[None]:
@@ -14,13 +16,16 @@ def evaluating(model: Callable) -> Iterator[None]:
 
     Afterwards each module is in its own mode again. A plain function is left as it is.
 
+    Raises:
+        ValueError: for a model whose weights have no values: lazy ones, or on the meta device.
+
     >>> model = nn.Dropout()
     >>> with evaluating(model):
     ...     model.training
     False
     """
     owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
-    modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
+    modules = list(checks.module(owner).modules()) if isinstance(owner, nn.Module) else []
     modes = [module.training for module in modules]
     for module in modules[:1]:
         module.eval()

@@ -79,7 +79,7 @@ class Schedule:
 
     @cached_property
     def digest(self) -> str:
-        """Eight hex digits that tell schedules apart: of ᾱ to five digits, alike on any machine."""
+        """Eight hex digits that tell schedules apart, from ᾱ to five digits, alike anywhere."""
         text = " ".join(f"{value:.4e}" for value in self.alphas_cumprod)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -40,9 +40,9 @@ def check_writable(folder: str | Path, purpose: str) -> Path:
 def write_whole(path: str | Path, data: bytes) -> Path:
     """Write `data` to `path` whole or not at all: a neighbour file first, then one rename.
 
-    Where `path` is a link, the file it leads to is written and the link stays. What a killed
-    process left of an earlier attempt at the same file goes, once it is a minute old: a younger
-    one may be another process at work.
+    Where `path` is a link, the file it leads to is written and the link stays. What is left of an
+    earlier attempt at the same file goes, if its process has ended or it is a minute old: another
+    process may be at work on a younger one.
 
     Returns:
         `path`.
@@ -58,7 +58,9 @@ def write_whole(path: str | Path, data: bytes) -> Path:
         if target.is_symlink():  # real paths are none, but in a circle
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         _sweep(target)
-        handle, neighbour = tempfile.mkstemp(UNFINISHED, f".{target.name}.", target.parent)
+        handle, neighbour = tempfile.mkstemp(
+            UNFINISHED, f".{target.name}.{os.getpid()}.", target.parent
+        )
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -81,9 +83,26 @@ def write_whole(path: str | Path, data: bytes) -> Path:
 
 
 def _sweep(target: Path) -> None:
-    """Remove what killed processes left of `target` more than a minute ago."""
-    pattern = f".{glob.escape(target.name)}.????????{UNFINISHED}"  # as mkstemp names them
-    for leftover in target.parent.glob(pattern):
-        with contextlib.suppress(OSError):  # gone by now, or another's
-            if time.time() - leftover.lstat().st_mtime > 60:
-                leftover.unlink()
+    """Remove what killed processes left of `target`."""
+    unfinished = re.compile(
+        rf"\.{re.escape(target.name)}\.(\d{{1,9}})\.\w{{8}}{re.escape(UNFINISHED)}"
+    )
+    for path in target.parent.iterdir():
+        if match := unfinished.fullmatch(path.name):
+            with contextlib.suppress(OSError):  # gone by now, or another's
+                # A number may by now be another process's: hence the minute.
+                if not _running(int(match[1])) or time.time() - path.lstat().st_mtime > 60:
+                    path.unlink()
+
+
+def _running(process: int) -> bool:
+    """Whether a process of this number runs on this machine; True where that cannot be asked."""
+    if os.name != "posix":  # on Windows the question would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs, and is another's
+        return True
+    return True

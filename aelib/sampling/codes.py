@@ -48,8 +48,8 @@ def fit_code(
         codes: (n, k), such as model.encode(images.train); n at least twice the components.
         components: 1 or more.
         seed: of the mixture's starts.
-        n_init: starts of a mixture, of which the likeliest is kept, so that what is drawn depends
-            less on the seed; it costs so many fits.
+        n_init: starts of a mixture, of which the likeliest is kept, so that a poor one does no
+            harm; it costs so many fits.
 
     Returns:
         A `CodeDistribution` in the codes' dtype, on their device.

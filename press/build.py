@@ -1,0 +1,80 @@
+"""Build the book's pages strictly: a warning is an error, and nothing old is left to look at.
+
+A build is skipped when no file it reads has changed since the last good one, so a second
+``make book`` costs seconds. ``--force`` builds in any case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+from press.files import ROOT, digest
+
+HTML = ROOT / "_build" / "html"
+STAMP = ROOT / "_build" / "built.json"
+READ = (
+    "*.md", "*.yml", "*.bib", "*.lock", "LICENSE", "CITATION.cff", "chapters/**/*", "pages/**/*",
+    "assets/**/*", "aelib/**/*", "press/**/*.py", "benchmarks/results.json",
+)  # fmt: skip
+
+
+def inputs() -> str:
+    """A hash of the names and the bytes of every file the pages are made from."""
+    return digest(ROOT, READ, sys.version)
+
+
+def stored() -> str:
+    """The hash of the last good build, or nothing where there was none."""
+    try:
+        return str(json.loads(STAMP.read_text())["inputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def build() -> int:
+    """Build from a clean start; the builder's words are shown only when it fails."""
+    shutil.rmtree(HTML, ignore_errors=True)
+    shutil.rmtree(ROOT / "_build" / ".doctrees", ignore_errors=True)
+    STAMP.unlink(missing_ok=True)
+    STAMP.parent.mkdir(exist_ok=True)
+    command = [
+        sys.executable, "-c", "from jupyter_book.cli.main import main; main()",
+        "build", ".", "-W", "-n", "--keep-going", "--all",
+    ]  # fmt: skip
+    environment = os.environ | {"AELIB_INTERACTIVE": "0", "PYTHONUTF8": "1", "NO_COLOR": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if done.returncode:
+        said = done.stdout.decode(errors="replace").splitlines()
+        complaints = [line for line in said if "WARNING" in line or "ERROR" in line]
+        print("\n".join(complaints or said), flush=True)
+        print("The build is strict: what it complains of above has to go.", file=sys.stderr)
+    return done.returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m press.build", description="Build the book's pages, strictly."
+    )
+    parser.add_argument("--force", action="store_true", help="build even if nothing has changed")
+    force = parser.parse_args().force
+    before = inputs()
+    if not force and stored() == before and (HTML / "index.html").is_file():
+        print("Pages: nothing has changed")
+    else:
+        print("Pages: building …", flush=True)
+        if code := build():
+            return code
+        STAMP.write_text(json.dumps({"inputs": before}))
+    print(f"The book: {(HTML / 'index.html').as_uri()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

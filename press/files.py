@@ -1,0 +1,51 @@
+"""Files of the book: where they are, one digest of many, and writing one whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = ROOT / "chapters"
+
+
+def digest(
+    root: Path,
+    patterns: Iterable[str],
+    *texts: str,
+    content: Callable[[Path], bytes] = Path.read_bytes,
+) -> str:
+    """A hash of the texts, and of the names and contents of the files that match under `root`.
+
+    What hidden files and Python's caches hold does not count.
+    """
+    total = hashlib.sha256()
+    for text in texts:
+        total.update(hashlib.sha256(text.encode()).digest())
+    found = {path.relative_to(root) for pattern in patterns for path in root.glob(pattern)}
+    for path in sorted(found):
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+        if not hidden and (root / path).is_file():
+            total.update(f"{path.as_posix()}\0".encode())
+            total.update(hashlib.sha256(content(root / path)).digest())
+    return total.hexdigest()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either the old content or all of the new."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,119 @@
+"""The press as a whole: it needs no torch, and its surroundings reach any run of pytest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from press.files import digest, write_whole
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "press").rglob("*.py")
+    if path.name != "__init__.py"
+)
+
+
+def test_no_part_of_the_press_imports_torch_or_the_package() -> None:
+    assert "press.sphinx_ext.ledger" in MODULES
+    code = (
+        f"import sys, importlib\nfor name in {MODULES}: importlib.import_module(name)\n"
+        "print({name.partition('.')[0] for name in sys.modules} & {'torch', 'aelib'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_the_address_needs_nothing_but_python() -> None:
+    """`make address` is called before anything is installed: -S leaves out all of site-packages."""
+    command = [sys.executable, "-S", "-m", "press.address"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_digest_is_of_names_and_contents_but_not_of_caches(tmp_path: Path) -> None:
+    def now() -> str:
+        return digest(tmp_path, ("*.txt", "**/*.py"), "a text")
+
+    (tmp_path / "a.txt").write_text("1")
+    before = now()
+    for name in ("b.md", "__pycache__/c.py", ".hidden/d.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+        assert now() == before, name
+    (tmp_path / "a.txt").write_text("2")
+    assert now() != before
+    (tmp_path / "a.txt").write_text("1")
+    assert now() == before
+    (tmp_path / "a.txt").rename(tmp_path / "e.txt")
+    assert now() != before
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.ipynb"
+    write_whole(path, b"old")
+    monkeypatch.setattr(os, "fsync", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# --- pytest --nbval, as anyone would type it -----------------------------------------------------
+
+STORED = {
+    "import os": [],
+    "print(*(os.environ[name] for name in ('AELIB_INTERACTIVE', 'OMP_NUM_THREADS')))": [
+        nbformat.v4.new_output("stream", text="0 1\n")
+    ],
+    "from IPython.display import HTML\nHTML('<p>held: <data>0.2</data></p>')": [
+        nbformat.v4.new_output(
+            "execute_result",
+            execution_count=3,
+            data={
+                "text/html": "<p>held: <data>0.1</data></p>",
+                "text/plain": "<IPython.core.display.HTML object>",
+            },
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("ci", [None, "true"])
+@pytest.mark.parametrize("said", ["held", "broken"])
+def test_nbval_forgives_measured_numbers_and_nothing_else(tmp_path: Path, ci, said) -> None:
+    for name in ("press", "tests/nbval.cfg", "conftest.py", "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "chapters").mkdir()
+    cells = [
+        nbformat.v4.new_code_cell(
+            source.replace("held", said), outputs=outputs, execution_count=count
+        )
+        for count, (source, outputs) in enumerate(STORED.items(), 1)
+    ]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "chapters" / "01.ipynb")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AELIB", "OMP", "JUPYTER", "MPL", "PYTEST", "CI"))
+    } | ({"CI": ci} if ci else {})
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "chapters/"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    words = done.stdout + done.stderr
+    assert done.returncode == (said == "broken"), words
+    assert ("3 passed" if said == "held" else "1 failed, 2 passed") in words
