@@ -1,4 +1,4 @@
-"""What tests share: a browser."""
+"""What tests share: a browser, and a word where there is no GPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none; -ra, in pyproject.toml, prints why."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device here: not tested at all"))
 
 
 @pytest.fixture(scope="session")

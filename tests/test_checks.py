@@ -307,6 +307,11 @@ REFUSED = {
         ValueError,
         "images: expected values in [0, 1], got values from 0 to 1.00001",
     ),
+    "span: advice": (
+        lambda: checks.values_in(torch.tensor([-2.0, 2.0]), "images", (0, 1), "let it normalize"),
+        ValueError,
+        "images: expected values in [0, 1], got values from -2 to 2; let it normalize",
+    ),
 }
 
 

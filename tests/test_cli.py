@@ -218,8 +218,8 @@ def test_invert_takes_the_published_recipe_and_a_file_of_weights(capsys, tmp_pat
         (("--layers", "layer1", "--seeds", 0), "seeds: expected 1 or more"),
         (("--layers", "layer1", "--recipe", "fast"), "recipe: expected a known name"),
         (("--layers", "layer1", "--precision", "f8"), "precision: expected a known name"),
-        (("--layers", "layer1", "--weights", "none.pt"), "there is no file none.pt"),
-        (("--layers", "layer1", "--size", 64), "give a smaller size"),
+        (("--layers", "layer1", "--weights", "none.pt"), "none.pt"),
+        (("--layers", "layer1", "--size", 64), "size: expected 40 or less"),
         (("--layers", "layer1", "--model", "resnet19"), "did you mean 'resnet1"),
     ],
 )

@@ -73,14 +73,11 @@ def test_images_it_cannot_take(images, error, match):
     ({"layer": ["first", "first"]}, ValueError, "layers: .*each once"),
     ({"layer": None}, TypeError, "layers: expected a name"),
     ({"steps": 0}, ValueError, "steps"),
-    ({"recipe": Recipe(steps=0), "steps": None}, ValueError, "steps"),
     ({"recipe": "bager2022"}, ValueError, "recipe: .*did you mean 'badger2022'"),
     ({"recipe": 3}, TypeError, "recipe: .* or a Recipe"),
     ({"recipe": Recipe(after_step=Blur())}, ValueError, r"recipe: .*Pixels\(\)"),
     ({"recipe": Recipe(loss=lambda y, t: (y - t).square().mean())}, ValueError,
      r"recipe: expected a loss that gives one value a row, \(2,\)"),
-    ({"seeds": 0}, ValueError, "seeds"),
-    ({"seeds": [-1]}, ValueError, "seeds"),
     ({"seeds": [1, 1]}, ValueError, "seeds: expected each once"),
     ({"seeds": []}, ValueError, "seeds: expected how many"),
     ({"seeds": True}, TypeError, "seeds"),
@@ -174,8 +171,8 @@ def test_a_model_that_is_none_is_refused(make, error, match):
 
 def test_a_model_made_in_inference_mode_works_unless_it_hides_a_tensor():
     with torch.inference_mode():
-        net = Counted()
-    found = invert(net, IMAGES, "first", steps=3)["first"]
+        net = Counted(nn.Sequential(nn.Flatten(), nn.Linear(256, 8)))
+    found = invert(net, IMAGES, "part", steps=3)["part"]
     assert (found.m_g < found.trace["m_g"][..., 0]).all()
     with torch.inference_mode():
         hidden = torch.ones(3, 8, 8)
@@ -206,11 +203,6 @@ def test_more_inputs_go_in_by_forward():
     net = nn.Bilinear(8, 8, 2)
     found = invert(net, IMAGES, steps=3, forward=lambda model, x: model(x, x))["output"]
     assert (found.m_g < found.trace["m_g"][..., 0]).all()
-
-
-def test_a_net_that_wants_the_time_is_told_of_forward():
-    refused(ValueError, r"could not be called with images alone .*times.*forward=",
-            net=ae.models.DiffusionUNet((3, 8, 8), 8), layer="mid")  # fmt: skip
 
 
 def test_layers_lists_what_runs_in_its_order():

@@ -28,26 +28,26 @@ def cuda_graph(step: Callable, warm: int = 3) -> Callable:
     """`step(state, aim)` recorded once as a CUDA graph and replayed; for one shape of arguments.
 
     `state` and `aim` are dictionaries of tensors; the first of the results is the next state. The
-    results are overwritten by the next call.
+    results are overwritten by the next call, and `aim` is that of the first.
     """
-    kept: dict = {}
+    graph, static, results = None, {}, ()
 
-    def again(state: dict, aim: dict) -> tuple:
-        if not kept:
-            still = {key: value.clone() for key, value in state.items()}
+    def replay(state: dict, aim: dict) -> tuple:
+        nonlocal graph, static, results
+        if graph is None:
+            static = {key: value.clone() for key, value in state.items()}
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):  # lets libraries set themselves up outside the graph
                 for _ in range(warm):
-                    step({key: value.clone() for key, value in still.items()}, aim)
+                    step({key: value.clone() for key, value in static.items()}, aim)
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                results = step(still, aim)
-            kept.update(still=still, graph=graph, results=results)
-        for key, value in kept["still"].items():
+                results = step(static, aim)
+        for key, value in static.items():
             value.copy_(state[key])
-        kept["graph"].replay()
-        return kept["results"]
+        graph.replay()
+        return results
 
-    return again
+    return replay

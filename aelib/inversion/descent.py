@@ -16,7 +16,7 @@ from aelib.inversion.optimizers import State
 from aelib.inversion.parameterization import GRAY, Shape, image_shape
 from aelib.inversion.reading import Read
 from aelib.inversion.recipe import Recipe
-from aelib.inversion.tracking import AskInPassing, Best, LeaveAtOnce, Runs, Trace
+from aelib.inversion.tracking import AskInPassing, Best, Runs, Trace, leave_at_once
 
 REFERENCE_STD = 1 / 18  # of the noise that m_r stands for, as in Badger's code
 Evaluation = tuple[State, Tensor, Tensor, Tensor]
@@ -55,7 +55,7 @@ def descend(
         evaluate = cuda.cuda_graph(evaluate)
     batch, best = Runs(len(runs), init), Best(init, least=recipe.keep_best)
     trace = Trace(originals, task.log_at)
-    stop = LeaveAtOnce() if runtime.is_cpu(init.device) else AskInPassing()
+    stop = leave_at_once if runtime.is_cpu(init.device) else AskInPassing()
 
     for step in range(task.steps + 1):
         if interrupted.is_set():
@@ -69,7 +69,8 @@ def descend(
         going, over = stop(batch.active)
         if going is not None:  # some runs stopped: go on with the others
             batch.keep(going)
-            state, aim = ({k: v[going] for k, v in one.items()} for one in (state, aim))
+            state = {key: values[going] for key, values in state.items()}
+            aim = {key: values[going] for key, values in aim.items()}
         if task.callback is not None and step in task.log_at:
             task.callback({"layer": layer, "step": step, "images": best.images.clone()})
         if over:

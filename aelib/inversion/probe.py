@@ -38,7 +38,9 @@ def check_layers(
     for name in names:
         with reader(model, name, forward) as read, torch.enable_grad():
             needed[name] = _probe(model, read, images[0], name)
-            if all(_constant(read(_batch(x, x + noise))) for x in images):  # to the first that differs
+            if all(
+                _constant(read(_batch(x, x + noise))) for x in images
+            ):  # to the first that differs
                 raise ValueError(
                     f"layers: {name!r} gives the same for x and x + n, so it says nothing of x; "
                     "is there a ReLU whose inputs are all below 0?"
@@ -52,17 +54,18 @@ def _batch(*images: Tensor) -> Tensor:
 
 def _constant(pair: Tensor) -> bool:
     """Whether the features of two images differ by rounding at most."""
-    one, other = pair.detach()
-    return bool((one - other).abs().max() <= 4 * torch.finfo(one.dtype).eps * one.abs().max())
+    first, second = pair.detach()
+    rounding = 4 * torch.finfo(first.dtype).eps * first.abs().max()
+    return bool((first - second).abs().max() <= rounding)
 
 
 def _probe(model: nn.Module, read: Read, image: Tensor, name: str) -> int:
-    """Take the loop's own path with an image alone and beside another; bytes kept for the one."""
-    kept: dict[int, int] = {}
+    """Take the loop's own path with an image alone and beside another; bytes saved for the one."""
+    saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
@@ -101,4 +104,4 @@ def _probe(model: nn.Module, read: Read, image: Tensor, name: str) -> int:
             f"layers: in {name!r} the images of a batch influence each other, in evaluation mode "
             "too (batch statistics?); make it treat each image alone"
         )
-    return sum(size for at, size in kept.items() if at not in weights)
+    return sum(size for at, size in saved.items() if at not in weights)

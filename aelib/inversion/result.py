@@ -33,7 +33,7 @@ class LayerInversion:
         m_i: ‖x − x_g‖, the distance in the image.
         m_i_start: the same for the image the descent began at: what knowing nothing scores.
         psnr, ssim: of x_g against x, in dB and up to 1; SSIM is NaN below 7×7 pixels.
-        iterations: evaluations of the net until the row stopped.
+        iterations: evaluations of the model until the row stopped.
         seconds: from the start of the row's batch until the row stopped.
         stopped: why, a word for each seed and image: "steps" (all were done), "reached" (m_g fell
             below until · m_r), "stalled" (no step helps any more), "diverged" (not finite),
@@ -129,7 +129,7 @@ class Inversion:
             ‖x − x_g‖/‖x‖ over the images. Give it to `figures.show` with your alt text.
 
         Raises:
-            ValueError: for a place that is not there.
+            ValueError: if there are not so many seeds.
         """
         from aelib.figures import grid
 

@@ -19,7 +19,7 @@ from aelib.inversion.recipe import Recipe, find_recipe
 from aelib.inversion.result import NUMBERS, TRACED, Inversion, LayerInversion
 
 PRECISIONS = ("no", "bf16")
-MOST = 64  # runs at once; more gain nothing and show less progress
+MAX_BATCH_SIZE = 64  # runs at once; more gain nothing and show less progress
 
 
 @torch.inference_mode(False)  # a caller's own would leave no gradient to descend
@@ -125,7 +125,7 @@ def invert(
             for name in names:
                 if interrupted.is_set():
                     break
-                size = batch_size or _fitting(recipe, inits[0, :1], needed[name])
+                size = batch_size or _batch_size(recipe, inits[0, :1], needed[name])
                 with reader(model, name, forward, **how) as read:
                     batch = partial(descend, task, name, read, interrupted=interrupted, bar=bar)
                     results[name] = _joined(_in_batches(batch, runs, size, bar), task)
@@ -176,11 +176,11 @@ def _seeds(
     # Counted before any is looked at: there may be more than memory holds.
     n = len(seeds) if isinstance(seeds, Sequence) else checks.whole(seeds, "seeds", least=1)
     pixels, runs = images[0].nbytes, n * len(images)
-    kept = pixels + images.itemsize * (len(NUMBERS) + len(TRACED) * records)  # of a run, by layer
+    size = pixels + images.itemsize * (len(NUMBERS) + len(TRACED) * records)  # of a run, by layer
     # The last layer's results twice, when its batches are joined; inits are one a seed.
     runtime.check_memory(
         f"seeds: {runs * layers} runs (one a seed, image and layer)",
-        runs * kept * (layers + 1) + (n * pixels if drawn else 0),
+        runs * size * (layers + 1) + (n * pixels if drawn else 0),
         None,
         "take fewer at a time: a list says which, such as seeds=[3, 4]",
     )
@@ -214,12 +214,12 @@ def _records(log_at: int | Sequence[int], steps: int) -> tuple[int, ...]:
     return tuple(sorted({0, *asked, steps}))
 
 
-def _fitting(recipe: Recipe, init: Tensor, needed: int) -> int:
+def _batch_size(recipe: Recipe, init: Tensor, needed: int) -> int:
     """How many runs at once need a quarter of the memory that is free."""
     free = runtime.free_memory(init.device)
     if free is None:
-        return MOST
+        return MAX_BATCH_SIZE
     state = recipe.optimizer.init(recipe.parameterization.to_parameters(init), 1)
     # Twice what autograd keeps, for its gradients; the state twice, old and new; some images.
     need = 2 * needed + 2 * sum(value.nbytes for value in state.values()) + 12 * init.nbytes
-    return max(1, min(MOST, free // (4 * need)))
+    return max(1, min(MAX_BATCH_SIZE, free // (4 * need)))

@@ -117,15 +117,16 @@ class Trace:
                 self.values[name][:, at] = values
 
 
-class LeaveAtOnce:
-    """Where asking costs nothing, on a CPU: runs that stop leave the batch, and save their work."""
+def leave_at_once(active: Tensor) -> tuple[Tensor | None, bool]:
+    """Where asking costs nothing, on a CPU: runs that stop leave the batch, and save their work.
 
-    def __call__(self, active: Tensor) -> tuple[Tensor | None, bool]:
-        """Which rows go on, None for all of them; and whether none does."""
-        if bool(active.all()):
-            return None, False
-        going = active.nonzero()[:, 0]
-        return going, not len(going)
+    Returns:
+        Which rows go on, None for all of them; and whether none does.
+    """
+    if bool(active.all()):
+        return None, False
+    going = active.nonzero()[:, 0]
+    return going, not len(going)
 
 
 class AskInPassing:

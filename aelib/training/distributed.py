@@ -41,6 +41,8 @@ class Place:
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is set in any of the processes."""
+        if self.processes == 1:
+            return flag
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
 

@@ -95,8 +95,9 @@ def fit(
         TrainingDiverged: if the loss stops being finite or explodes; carries the history.
         CheckpointError: if the checkpoint cannot be written, on a full disk; carries the history.
 
-    >>> model, images = models.MLPAutoencoder((1, 4, 4), width=8), torch.rand(20, 1, 4, 4)
-    >>> fit(model, images, steps=100, schedule="cosine").loss.shape
+    >>> from aelib.models import MLPAutoencoder
+    >>> model = MLPAutoencoder((1, 4, 4), width=8)
+    >>> fit(model, torch.rand(20, 1, 4, 4), steps=100, schedule="cosine").loss.shape
     (1, 51)
 
     Source: chapter 1, "One loop".
@@ -115,7 +116,7 @@ def fit(
                         losses = objective(learner.model, *batch)  # (batch,) or (seeds, batch)
                     check_losses(losses, batch[0])
                     loss = losses.float().mean(-1)  # every seed its own: () or (seeds,)
-                    scaler.scale(loss.sum()).backward()
+                    scaler.scale(loss).backward(learner.ones)
                     scaler.step(learner.optimizer)
                     learner.optimizer.zero_grad()
                     learner.average(step)

@@ -50,6 +50,7 @@ class Learner:
         optimizer: of its parameters; at `lr` times the schedule's factor.
         batches: one for each seed.
         total: the sum of the losses since the last record, () or (seeds,).
+        ones: the gradient of the losses' sum over seeds, without the sum, in that shape.
         averages: of the parameters that are trained, over the steps; empty without `ema`.
     """
 
@@ -61,6 +62,7 @@ class Learner:
         self.model = plan.place.wrap(model)
         width = (len(batches),) if isinstance(model, Ensemble) else ()
         self.total = torch.zeros(width, device=plan.place.device)
+        self.ones = torch.ones_like(self.total)
         self.trained: list[Tensor] = [value for value in model.parameters() if value.requires_grad]
         self.averages = [value.detach().clone() for value in self.trained if plan.ema is not None]
 
