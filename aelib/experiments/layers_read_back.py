@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -217,7 +218,7 @@ def run(seeds: int, train_steps: int, images: int, steps: int, large_steps: int)
     _, _, lively = pieces_of_photographs()
     nets = small_nets(seeds, train_steps)
     read = read_back(nets, lively[:images], steps)
-    readings = {"the start": [1.0] * seeds}
+    readings: dict[Any, Any] = {"the start": [1.0] * seeds}
     for (kind, state), runs in read.items():
         for layer in runs[0]:
             readings[f"{kind} {state}", layer] = medians(runs, layer, leftover)
@@ -250,6 +251,6 @@ def run(seeds: int, train_steps: int, images: int, steps: int, large_steps: int)
 EXPERIMENT = Experiment(
     claims=(RESIDUAL, TRANSFORMER, TRAINING),
     run=run,
-    short={"seeds": 3, "train_steps": 30, "images": 2, "steps": 24, "large_steps": 8},
+    short={"seeds": 3, "train_steps": 30, "images": 2, "steps": 30, "large_steps": 8},
     full={"seeds": 3, "train_steps": 300, "images": 2, "steps": 100, "large_steps": 100},
 )
