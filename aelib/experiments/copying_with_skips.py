@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aelib import data, fit, inversion, measures, models, objectives, random
 from aelib.claims import Claim, below, between
@@ -92,7 +92,7 @@ SKIPS = ("skips", "no skips")
 OBJECTIVES = {"copier": objectives.copy, "denoiser": objectives.denoise(NOISE)}
 
 
-def train(state: str, skips: str, seeds: int, steps: int) -> list[nn.Module]:
+def train(state: str, skips: str, seeds: int, steps: int) -> list[models.DiffusionUNet]:
     """U-Nets without a clock, in one of three states, with skips or without."""
     nets = models.replicate(
         lambda: models.DiffusionUNet(digits().shape, width=16, skips=skips == "skips", time=False),

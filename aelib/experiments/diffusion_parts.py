@@ -173,6 +173,6 @@ def run(seeds: int, steps: int, more: int, draws: int) -> Result:
 EXPERIMENT = Experiment(
     claims=(GENERATES, PARTS_MATTER),
     run=run,
-    short={"seeds": 3, "steps": 100, "more": 420, "draws": 2},
+    short={"seeds": 3, "steps": 100, "more": 420, "draws": 1},
     full={"seeds": 3, "steps": 1000, "more": 1500, "draws": 8},
 )

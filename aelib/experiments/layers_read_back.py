@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +102,6 @@ LAYERS = {
 }
 BUILDERS = {"ResNet": models.SmallResNet, "ViT": models.SmallViT}
 STAGES = ["conv1", "layer1", "layer2", "layer3", "layer4"]
-WEIGHTS = None  # or "DEFAULT", or a file: see `models.classifier`
 
 
 def pieces_of_photographs(size: int = 32) -> tuple[data.Images, Tensor, Tensor]:
@@ -176,17 +177,18 @@ def leftover(result: inversion.LayerInversion) -> Tensor:
     return result.leftover
 
 
-def large_sizes() -> tuple[int, list[int], torch.device | None]:
-    """Pixels a side, the blocks of ViT-L/16 to read, and the device."""
+def read_large(
+    steps: int, weights: str | Path | None = None
+) -> tuple[Tensor, dict[str, inversion.Inversion]]:
+    """ResNet-50, as built and calibrated, and ViT-L/16 themselves, read back from three pieces.
+
+    `weights`: None for random ones, "DEFAULT" or a file for trained ones, as `models.classifier`
+    takes them. The "gpu" profile reads larger images, deeper, with 500 steps at least.
+    """
     profile = runtime.profile()
+    size, steps = profile.pick(cpu=64, gpu=224), profile.pick(cpu=steps, gpu=max(steps, 500))
     blocks = profile.pick(cpu=[0, 4], gpu=[0, 1, 4, 12, 23])
     device = runtime.device() if profile.name == "gpu" else None
-    return profile.pick(cpu=64, gpu=224), blocks, device
-
-
-def read_large(steps: int) -> tuple[Tensor, dict[str, inversion.Inversion]]:
-    """ResNet-50, as built and calibrated, and ViT-L/16 themselves, read back from three pieces."""
-    size, blocks, device = large_sizes()
     photos = data.load("photos", size=size, train=64, test=64)
     lively = photos.test[photos.test.flatten(1).std(1).argsort(descending=True)]
     images, results = lively[:30:10], {}
@@ -196,12 +198,12 @@ def read_large(steps: int) -> tuple[Tensor, dict[str, inversion.Inversion]]:
         ("ResNet-50, calibrated", "resnet50", STAGES),
         ("ViT-L/16", "vit_l_16", tokens),
     ):
-        model = models.classifier(architecture, WEIGHTS, size=size)
+        model = models.classifier(architecture, weights, size=size)
         model = model if device is None else model.to(device)
-        if WEIGHTS is None and name.endswith("calibrated"):
+        if weights is None and name.endswith("calibrated"):
             sample = photos.train if device is None else photos.train.to(device)
             models.calibrate(model, sample, batch_size=128)
-        forward = None if WEIGHTS is None else models.imagenet
+        forward = None if weights is None else models.imagenet
         results[name] = inversion.invert(model, images, layers, steps=steps, forward=forward)
     return images, results
 
@@ -216,7 +218,7 @@ def run(seeds: int, train_steps: int, images: int, steps: int, large_steps: int)
     _, _, lively = pieces_of_photographs()
     nets = small_nets(seeds, train_steps)
     read = read_back(nets, lively[:images], steps)
-    readings = {"the start": [1.0] * seeds}
+    readings: dict[Any, Any] = {"the start": [1.0] * seeds}
     for (kind, state), runs in read.items():
         for layer in runs[0]:
             readings[f"{kind} {state}", layer] = medians(runs, layer, leftover)
@@ -249,6 +251,6 @@ def run(seeds: int, train_steps: int, images: int, steps: int, large_steps: int)
 EXPERIMENT = Experiment(
     claims=(RESIDUAL, TRANSFORMER, TRAINING),
     run=run,
-    short={"seeds": 3, "train_steps": 30, "images": 2, "steps": 30, "large_steps": 12},
+    short={"seeds": 3, "train_steps": 30, "images": 2, "steps": 30, "large_steps": 8},
     full={"seeds": 3, "train_steps": 300, "images": 2, "steps": 100, "large_steps": 100},
 )
