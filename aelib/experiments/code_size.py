@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from torch import nn
@@ -30,6 +31,7 @@ CLAIM = Claim(
 )
 
 CODES = (2, 4, 8, 16, 32, 48)
+M = TypeVar("M", bound=nn.Module)
 
 
 def bent(shape, code: int, seeds: int, width: int = 256) -> list[nn.Module]:
@@ -42,7 +44,7 @@ def straight(shape, code: int, seeds: int) -> list[nn.Module]:
     return models.replicate(lambda: models.LinearAutoencoder(shape, code=code, bias=True), seeds)
 
 
-def learn(nets: list[nn.Module], divisions: Sequence[data.Images], **options) -> list[nn.Module]:
+def learn(nets: list[M], divisions: Sequence[data.Images], **options) -> list[M]:
     """Train one net on each division, all with the same budget."""
     options = {"steps": 800, "lr": 3e-3, **options}
     fit(nets, [digits.train for digits in divisions], **options)

@@ -42,7 +42,7 @@ def pairs(digits: data.Images, n: int, seeds: int) -> list[Tensor]:
     return [half for images in both for half in (images[:n], images[n:])]
 
 
-def denoisers(sets: Sequence[Tensor], steps: int, first: int = 0) -> list[nn.Module]:
+def denoisers(sets: Sequence[Tensor], steps: int, first: int = 0) -> Sequence[nn.Module]:
     """A denoiser for each set."""
     shape = tuple(sets[0].shape[1:])
     nets = models.replicate(

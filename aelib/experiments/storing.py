@@ -63,7 +63,7 @@ def stored(nets: Sequence, sets: Sequence[Tensor], digits: data.Images) -> tuple
     return nearer.float().mean(1), recall.recalled.float().mean(1)
 
 
-def train(sets: Sequence[Tensor], steps: int, **options) -> list[nn.Module]:
+def train(sets: Sequence[Tensor], steps: int, **options) -> list[models.MLPAutoencoder]:
     """One net for each set of digits."""
     shape, n = checks.shape(sets[0].shape[1:]), len(sets[0])
     options = {"width": 128, "depth": 5, **options}

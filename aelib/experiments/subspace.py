@@ -30,12 +30,13 @@ CLAIM = Claim(
 
 def learn_subspace(
     images: Tensor, code: int, seeds: int, steps: int
-) -> tuple[list[nn.Module], History]:
+) -> tuple[list[models.LinearAutoencoder], History]:
     """Linear autoencoders, and their distance from PCA's subspace along the training."""
     _, directions, _ = measures.principal_directions(images, code)
 
-    def distance(model: models.LinearAutoencoder) -> float:
-        return float(measures.subspace_distance(model.decoder.weight.T, directions))
+    def distance(model: nn.Module) -> float:
+        columns = model.get_parameter("decoder.weight").T
+        return float(measures.subspace_distance(columns, directions))
 
     nets = models.replicate(
         lambda: models.LinearAutoencoder(tuple(images.shape[1:]), code=code, gain=0.5), seeds
@@ -61,7 +62,7 @@ def run(seeds: int, steps: int) -> Result:
     _, history_8 = learn_subspace(centred, 8, seeds, steps)
     _, directions, variances = measures.principal_directions(centred)
     bases = [random.normal((4, 64), centred, random.generator(seed)) for seed in range(seeds)]
-    columns = [model.decoder.weight.detach().T for model in four]  # (4, 64) each
+    columns = [model.get_parameter("decoder.weight").detach().T for model in four]  # (4, 64)
     cosines = [
         (nn.functional.normalize(column, dim=-1) @ directions[:4].T).abs().amax(-1).mean()
         for column in columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,7 +80,7 @@ def pca_reconstruct(images: Tensor, mean: Tensor, directions: Tensor) -> Tensor:
 
 def filter_gain(
     variances: Tensor | Sequence[float], shares: Tensor | Sequence[float], sigma: float
-) -> float | Tensor:
+) -> Any:
     """Gain of `linear_filter` in dB: −10 log₁₀( Σᵢ ((1 − sᵢ)² λᵢ/σ² + sᵢ²) / d ).
 
     In closed form, for white noise and data of these variances λᵢ, of any distribution. Give all d
@@ -107,7 +108,7 @@ def filter_gain(
     return math.inf if rest == 0 else -10 * math.log10(rest)
 
 
-def wiener_gain(variances: Tensor | Sequence[float], sigma: float) -> float | Tensor:
+def wiener_gain(variances: Tensor | Sequence[float], sigma: float) -> Any:
     """The most a linear filter gains, in dB: −10 log₁₀( Σᵢ λᵢ/(λᵢ + σ²) / d ), above 0.
 
     On Gaussian data nothing gains more. `variances` as in `filter_gain`; inf if all are 0.
@@ -125,7 +126,7 @@ def wiener_shares(variances: Tensor, sigma: float) -> Tensor:
     return variances / (variances + checks.number(sigma, "sigma", above=0) ** 2)
 
 
-def truncated_pca_gain(variances: Tensor | Sequence[float], k: int, sigma: float) -> float | Tensor:
+def truncated_pca_gain(variances: Tensor | Sequence[float], k: int, sigma: float) -> Any:
     """Gain in dB of the first k directions: −10 log₁₀( (Σ_{i>k} λᵢ/σ² + k) / d ).
 
     `variances` as in `filter_gain`; 0 ≤ k ≤ d. Source: chapters 1 and 3.
@@ -137,7 +138,7 @@ def truncated_pca_gain(variances: Tensor | Sequence[float], k: int, sigma: float
 
 
 @over_seeds(first=2, second=2)
-def subspace_distance(first: Seeds[Tensor], second: Seeds[Tensor]) -> float | Tensor:
+def subspace_distance(first: Seeds[Tensor], second: Seeds[Tensor]) -> Any:
     """‖P₁ − P₂‖_F / √(2k) for the spans of the rows of two (k, d) matrices; P projects onto a span.
 
     From 0 (the same span) to 1 (at right angles; out of reach if 2k > d). The rows need not be

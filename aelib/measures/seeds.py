@@ -16,13 +16,12 @@ from aelib import checks
 
 T = TypeVar("T")
 P = ParamSpec("P")
-R = TypeVar("R")
 Seeds = Union[T, Sequence[T]]  # noqa: UP007, for | makes no alias that can be subscripted
 
 
 def over_seeds(
     *names: str, **axes: int | tuple[int, ...]
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
     """Let the arguments called so be given once, or one a seed; results are stacked, seeds first.
 
     One a seed is a list, a tuple or a range; for an argument with a number of axes, also a tensor
@@ -42,11 +41,11 @@ def over_seeds(
     tensor([-1.,  9.], dtype=torch.float64)
     """
 
-    def decorate(measure: Callable[P, R]) -> Callable[P, R]:
+    def decorate(measure: Callable[P, Any]) -> Callable[P, Any]:
         signature = inspect.signature(measure)
 
         @functools.wraps(measure)
-        def over(*args: P.args, **kwargs: P.kwargs) -> R:
+        def over(*args: P.args, **kwargs: P.kwargs) -> Any:
             bound = signature.bind(*args, **kwargs)
             given = bound.arguments
             listed = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ def spectrum(codes: Seeds[Tensor]) -> Tensor:
     return variances.to(torch.as_tensor(codes).dtype)
 
 
-def directions_for(variances: Tensor | Sequence[float], share: float = 0.95) -> int | Tensor:
+def directions_for(variances: Tensor | Sequence[float], share: float = 0.95) -> Any:
     """How many of the largest variances hold this share of their sum. Source: chapter 5.
 
     Of the last axis: one row gives a number, (seeds, k) gives (seeds,).

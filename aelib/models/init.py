@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 from torch import nn
 
 from aelib import checks, random
+
+M = TypeVar("M", bound=nn.Module)
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -22,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 INITS = {"torch": 1 / math.sqrt(3), "lecun": 1.0, "he": math.sqrt(2)}
 
 
-def replicate(build: Callable[[], nn.Module], seeds: int = 3, first: int = 0) -> list[nn.Module]:
+def replicate(build: Callable[[], M], seeds: int = 3, first: int = 0) -> list[M]:
     """`seeds` models from `build()`, the i-th one started from seed `first` + i.
 
     The global generator is left as it was. `fit` trains the list in one call.
