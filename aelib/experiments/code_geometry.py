@@ -51,6 +51,7 @@ def run(seeds: int, steps: int, narrow_steps: int) -> Result:
         .mean(1),
     }
     show = {
+        "models": nets,
         "spectra": spectra,
         "pixels": in_pixels,
         "rank of pixels": float(rank_of_pixels),

@@ -50,6 +50,13 @@ DENOISED = Claim(
     "feat: a mixture of ten Gaussians fitted to the pixels draws about as well.",
 )
 
+CORNERS = (
+    ("copier", 30, 1.0),
+    ("copier", 200, 1.0),
+    ("copier", 200, 0.0),
+    ("denoiser", 200, 1.0),
+    ("denoiser", 200, 0.0),
+)
 DIAL = (0.0, 0.3, 0.6, 1.0)
 
 
@@ -69,9 +76,7 @@ def run(seeds: int, steps: int, narrow_steps: int, draws: int) -> Result:
     }
     drawn = {  # each (draws, seeds, N, …)
         (name, count, eta): loop(nets[name], count, eta, range(draws))
-        for name in ("copier", "denoiser")
-        for count in (30, 200)
-        for eta in (1.0, 0.0)
+        for name, count, eta in CORNERS
     }
     distance = {key: frechet(pictures).mean(0) for key, pictures in drawn.items()}  # (seeds,)
     dial = {

@@ -21,7 +21,7 @@ from aelib.experiments.digit_nets import (
     vaes,
 )
 from aelib.experiments.experiment import Experiment, Result
-from aelib.experiments.judge import digits, frechet
+from aelib.experiments.judge import confidence, digits, entropy, frechet
 
 GENERATES = Claim(
     id="5.7",
@@ -123,6 +123,19 @@ def gallery(made: dict[str, Trained], seeds: int, draws: int) -> dict[str, tuple
     few = min(draws, 2)  # a diffusion model is the dearest to draw from
     ways["diffusion model"] = way("diffusion", sampled(made["diffusion"].models, few))
     return ways
+
+
+def looks(pictures: Tensor) -> dict[str, Tensor]:
+    """The columns of a table of sets (draws, seeds, n, …): a number a seed, a mean over draws."""
+    clipped, train = pictures.clamp(0, 1), digits().train
+    columns = {
+        "Fréchet": frechet(pictures),
+        "entropy": entropy(pictures),
+        "confidence": confidence(pictures),
+        "sharpness": torch.as_tensor(measures.relative_sharpness(clipped, digits().test)),
+        "nearest": measures.nearest_distance(clipped, train).mean(-1),
+    }
+    return {name: column.mean(0) for name, column in columns.items()}
 
 
 def run(seeds: int, steps: int, diffusion_steps: int, draws: int) -> Result:
