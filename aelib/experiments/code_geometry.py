@@ -26,6 +26,7 @@ CLAIM = Claim(
 def run(seeds: int, steps: int, narrow_steps: int) -> Result:
     """Spectra and neighbours of codes: copier, untrained, code of 8, denoiser; and of pixels."""
     train, labels = digits().train, digits().train_labels
+    assert labels is not None
     copier, _ = copiers(seeds, steps)
     nets = {
         "copier": copier,

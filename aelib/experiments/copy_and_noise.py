@@ -71,8 +71,8 @@ def run(seeds: int, steps: int, narrow_steps: int, draws: int) -> Result:
     """The loop with copier and denoiser, new noise and kept; the dial between them."""
     nets = {
         "copier": copiers(seeds, steps)[0],
-        "denoiser": denoisers(seeds, 2 * narrow_steps).models,
         "code of 8": narrow(seeds, narrow_steps).models,
+        "denoiser": denoisers(seeds, 2 * narrow_steps).models,
     }
     drawn = {  # each (draws, seeds, N, …)
         (name, count, eta): loop(nets[name], count, eta, range(draws))
