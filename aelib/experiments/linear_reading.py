@@ -70,7 +70,10 @@ def run(seeds: int, steps: int, denoiser_steps: int) -> Result:
     }
     accuracy = {  # each (seeds, numbers of labels)
         name: torch.tensor(
-            [[read_right(*pair, n, seed) for n in LABELLED] for seed, pair in enumerate(pairs)]
+            [
+                [read_right(pair[0], pair[1], n, seed) for n in LABELLED]
+                for seed, pair in enumerate(pairs)
+            ]
         )
         for name, pairs in descriptions.items()
     }
