@@ -20,9 +20,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device here: not tested at all"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator:
-    """One headless browser for all tests: Playwright allows only one at a time.
+    """A headless browser for a file of tests. Its event loop must not outlive the file:
+    Playwright allows only one, and what the next file runs may want a loop of its own.
 
     Without Chromium its tests are skipped, except under CI, where a missing browser is a failure.
     """

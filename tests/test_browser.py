@@ -26,7 +26,7 @@ def contents() -> list[str]:
     return [*pages, "search", "genindex"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium):
     if not (HTML / "index.html").is_file():
         pytest.fail("there are no pages yet; run: make book", pytrace=False)
