@@ -15,16 +15,34 @@ from torch import Tensor
 
 from aelib import checks
 
+_further = 0
+
+
+@contextlib.contextmanager
+def further(by: int) -> Iterator[None]:
+    """Inside the block every seed is moved by so much more.
+
+    >>> with further(5):
+    ...     moved(3)
+    8
+    """
+    global _further
+    before, _further = _further, _further + checks.whole(by, "by")
+    try:
+        yield
+    finally:
+        _further = before
+
 
 def offset() -> int:
-    """How far AELIB_SEED_OFFSET moves every seed; 0 where it is not set.
+    """How far every seed is moved: by AELIB_SEED_OFFSET, and by `further` inside its blocks.
 
     Raises:
         ValueError: if it is set to anything but a whole number.
     """
     text = os.environ.get("AELIB_SEED_OFFSET") or "0"
     try:
-        return int(text)
+        return int(text) + _further
     except ValueError:
         raise ValueError(checks.message("AELIB_SEED_OFFSET", "a whole number", text)) from None
 

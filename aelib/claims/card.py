@@ -14,6 +14,12 @@ from aelib.claims.measurement import Kept
 from aelib.figures.numbers import format_number
 
 ROWS_IN_SIGHT = 4
+SEEN_IN_WORDS = {
+    "nothing": "before any result had been seen",
+    "prototype": "after a prototype's result had been seen",
+    "first run": "after a first run's result had been seen",
+    "other seeds": "after results of other seeds had been seen",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,35 +28,72 @@ class Card:
 
     Attributes:
         claim: the claim.
-        readings: what was measured, by label, the main reading first.
-        verdict: on it.
-        kept, full, full_verdict: the kept full run, its readings and the verdict on them, if any.
+        live: what the live run measured, by label, the main reading first.
+        kept, full: the kept full run and its readings, if there is one. It decides.
     """
 
     claim: Claim
-    readings: Mapping[str, Reading]
-    verdict: str
+    live: Mapping[str, Reading]
     kept: Kept | None = None
     full: Mapping[str, Reading] | None = None
-    full_verdict: str | None = None
+
+    @property
+    def readings(self) -> Mapping[str, Reading]:
+        """Those that decide: the kept run's, else the live one's."""
+        return self.live if self.full is None else self.full
+
+    @property
+    def stable(self) -> bool | None:
+        """Whether the verdict is the same where something changed that should not matter.
+
+        A run that was shorter than the full one, and does not decide for that reason, is passed
+        over. None where nothing was changed.
+        """
+        rows = self.kept.stability if self.kept else ()
+        rows = [row for row in rows if (row["length"], row["verdict"]) != ("short", "undecided")]
+        decided = self.claim.decide(self.readings)
+        return all(row["verdict"] == decided for row in rows) if rows else None
+
+    @property
+    def verdict(self) -> str:
+        """By the rule, on the readings that decide; a claim that is not stable is undecided."""
+        decided = self.claim.decide(self.readings)
+        return "undecided" if self.stable is False and decided != "open" else decided
+
+    @property
+    def condition(self) -> str:
+        """What a conditional verdict hangs on, or why a claim is open; "" for other verdicts."""
+        claim = self.claim
+        if self.verdict == "conditional":
+            return claim.condition or f"it fails when: {claim.fails_when}"
+        return claim.open if self.verdict == "open" else ""
+
+    @property
+    def agreement(self) -> str:
+        """What the live run says of the kept one's verdict; "" where there is no kept run."""
+        live = self.claim.decide(self.live)
+        if self.full is None or live == "open":
+            return ""
+        if live == self.verdict:
+            return "agrees"
+        return "is too short to decide" if live == "undecided" else f"says {live}"
 
     @property
     def record(self) -> dict:
         """The ledger's entry, plain enough for JSON."""
         claim, main = self.claim, label(self.claim.reading)
         controls = set(map(label, claim.controls))
-        others = {
-            name: {"value": reading.value, "low": reading.low, "high": reading.high}
-            for name, reading in self.readings.items()
-            if name != main
-        }
-        return {
+        others = {name: _ends(reading) for name, reading in self.readings.items() if name != main}
+        result = {
             "id": claim.id,
             "chapter": claim.chapter,
             "statement": claim.statement,
             "kind": claim.kind,
             "verdict": self.verdict,
-            **self._numbers(self.readings[main]),
+            "condition": self.condition,
+            **_ends(self.readings[main]),
+            "units": claim.units if claim.kind == "measured" else "",
+            "n": len(self.readings[main].values) if claim.kind == "measured" else 0,
             "controls": {name: other for name, other in others.items() if name in controls},
             "conditions": {name: other for name, other in others.items() if name not in controls},
             "quantity": main,
@@ -58,25 +101,21 @@ class Card:
             "source": claim.source,
             "measure": claim.measure,
             "rule": claim.rule,
+            "rule_changed": claim.rule_changed,
+            "seen_before": claim.seen_before,
             "fails_when": claim.fails_when,
-            **self._kept_record(main),
+            "stable": self.stable,
+            "stability": [dict(row) for row in self.kept.stability] if self.kept else [],
         }
-
-    def _numbers(self, reading: Reading) -> dict:
-        seeds = len(reading.values) if self.claim.kind == "measured" else 0
-        return {
-            "value": reading.value,
-            "low": reading.low,
-            "high": reading.high,
-            "seeds": seeds,
-        }
-
-    def _kept_record(self, main: str) -> dict:
-        if self.full is None or self.kept is None:
-            return {}
-        numbers = self._numbers(self.full[main])
-        date = self.kept.record["date"]
-        return {"long": {"verdict": self.full_verdict, **numbers, "date": date}}
+        if self.kept is not None:
+            result["date"] = self.kept.record["date"]
+            result["seconds"] = int(self.kept.record["seconds"])
+            result["live"] = {
+                "verdict": claim.decide(self.live),
+                "n": len(self.live[main].values),
+                **_ends(self.live[main]),
+            }
+        return result
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {"text/plain": repr(self), "text/html": self._html()}, {"claim": self.record}
@@ -86,13 +125,12 @@ class Card:
 
     def _html(self) -> str:
         claim, text = self.claim, html.escape
-        main = self.readings[label(claim.reading)]
-        seeds = "this run" if claim.kind == "closed form" else f"this run, {len(main.values)} seeds"
-        heads = f"<th scope='col'>{seeds}</th>"
+        heads = ""
         if self.full is not None and self.kept is not None:
-            count, date = len(self.full[label(claim.reading)].values), self.kept.record["date"][:10]
-            heads += f"<th scope='col'>kept run, {count} seeds, <data>{date}</data></th>"
-        rows = [self._row(name) for name in self.readings]
+            date = self.kept.record["date"][:10]
+            heads += f"<th scope='col'>kept run{self._counted(self.full)}, <data>{date}</data></th>"
+        heads += f"<th scope='col'>this run{self._counted(self.live)}</th>"
+        rows = [self._row(name) for name in self.live]
         folded = ""
         if len(rows) > ROWS_IN_SIGHT:
             folded = _template("card_more.html").substitute(
@@ -106,10 +144,36 @@ class Card:
             heads=heads,
             rows="".join(rows[:ROWS_IN_SIGHT]),
             folded=folded,
+            notes="".join(f"<p class='claim-note'>{note}</p>" for note in self._notes()),
             rule=text(claim.rule),
+            set_on=f"{claim.rule_changed}, {SEEN_IN_WORDS[claim.seen_before]}",
             fails_when=text(claim.fails_when),
             source=text(claim.source),
         )
+
+    def _counted(self, readings: Mapping[str, Reading]) -> str:
+        if self.claim.kind == "closed form":
+            return ""
+        n = len(readings[label(self.claim.reading)].values)
+        return f", {n} {html.escape(self.claim.units)}"
+
+    def _notes(self) -> list[str]:
+        """What a reader has to know of the verdict besides the numbers."""
+        claim, notes = self.claim, []
+        if self.verdict == "conditional":
+            notes.append(f"The condition: {html.escape(self.condition)}")
+        if claim.open:
+            notes.append(f"Open: {html.escape(claim.open)}")
+        if self.full is None:
+            notes.append(
+                f"No full run is kept: run <code>python -m aelib measure {claim.id}</code>."
+            )
+        elif self.agreement:
+            says = f"The short run on this machine <data>{self.agreement}</data>."
+            notes.append(f"The kept run decides. {says}")
+        if self.stable is False:
+            notes.append("The verdict turns with what should not matter, so it is undecided.")
+        return notes
 
     def _row(self, name: str) -> str:
         claim, text = self.claim, html.escape
@@ -118,8 +182,8 @@ class Card:
         if name == label(claim.reading):  # the claim's own number: say in words what it is
             head += f" ({text(claim.unit)})" if claim.unit else ""
             head += f"<br><small>{text(claim.measure)}</small>"
-        cells = f"<td>{_cell(self.readings[name])}</td>"
-        cells += f"<td>{_cell(self.full[name])}</td>" if self.full is not None else ""
+        cells = f"<td>{_cell(self.full[name])}</td>" if self.full is not None else ""
+        cells += f"<td>{_cell(self.live[name])}</td>"
         return f"<tr><th scope='row'>{head}</th>{cells}</tr>"
 
 
@@ -133,6 +197,10 @@ def shown(number: float) -> str:
     if "e" in text and 1 <= abs(number) < 1e6:
         text = format_number(number, ",.0f")
     return text.replace("e−0", "e−").replace("e+0", "e")
+
+
+def _ends(reading: Reading) -> dict[str, float]:
+    return {"value": reading.value, "low": reading.low, "high": reading.high}
 
 
 def _cell(reading: Reading) -> str:

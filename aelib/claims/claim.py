@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from aelib.claims.measurement import Kept
 
 KINDS = ("measured", "closed form")
-FEWEST_SEEDS = 3
+VERDICTS = ("supported", "conditional", "refuted", "undecided", "open")
+SEEN = ("nothing", "prototype", "first run", "other seeds")  # of results, when a rule was set
+FEWEST = 3  # units; of fewer the spread says next to nothing
 
 Key = str | tuple[Any, ...]
-Readings = Mapping[Any, Any]  # by key: one number per seed, or a single number for a closed form
+Readings = Mapping[Any, Any]  # by key: one number per unit, or a single number for a closed form
 
 
 def label(key: Key) -> str:
@@ -47,6 +50,10 @@ class Bound:
     def holds(self, reading: Reading) -> bool:
         """Whether the whole interval lies strictly inside."""
         return self.low < reading.low and reading.high < self.high
+
+    def fails(self, reading: Reading) -> bool:
+        """Whether the whole interval lies on one side outside: the opposite bound holds."""
+        return reading.high <= self.low or reading.low >= self.high
 
     def __str__(self) -> str:
         low, high = (
@@ -78,7 +85,7 @@ def between(low: float, high: float) -> Bound:
 
 @dataclass(frozen=True)
 class Reading:
-    """One measured quantity: its value for each seed, their mean and a bootstrap interval."""
+    """One measured quantity: its value for each unit, their mean and its 95 % interval."""
 
     values: tuple[float, ...]
     value: float
@@ -86,12 +93,18 @@ class Reading:
     high: float
 
 
-def read(values: Any, kind: str = "measured", name: str = "values") -> Reading:
-    """A `Reading` from one number per seed, or from a single number for a closed form.
+def read(values: Any, kind: str = "measured", name: str = "values", ratio: bool = False) -> Reading:
+    """A `Reading` from one number per unit, or from a single number for a closed form.
+
+    Args:
+        values: the numbers.
+        kind: "measured" or "closed form".
+        name: what an error calls them.
+        ratio: take mean and interval on the logarithm.
 
     Raises:
-        ValueError: for fewer than three seeds where the kind is "measured", or a number that is
-            not finite.
+        ValueError: for fewer than three units where the kind is "measured", a number that is not
+            finite, or a ratio that is not above 0.
 
     >>> read([1.0, 2.0, 3.0]).value
     2.0
@@ -102,22 +115,23 @@ def read(values: Any, kind: str = "measured", name: str = "values") -> Reading:
     try:
         listed = tuple(float(value) for value in row)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(checks.message(name, "one number per seed", values)) from error
+        raise ValueError(checks.message(name, "one number per unit", values)) from error
     if not listed or not all(map(math.isfinite, listed)):
-        raise ValueError(checks.message(name, "finite numbers, one per seed", list(listed)))
-    if kind == "measured" and len(listed) < FEWEST_SEEDS:
+        raise ValueError(checks.message(name, "finite numbers, one per unit", list(listed)))
+    if kind == "measured" and len(listed) < FEWEST:
         raise ValueError(
             checks.message(
                 name,
-                f"at least {FEWEST_SEEDS} seeds, or there is no spread",
+                f"at least {FEWEST} units, or there is no spread",
                 checks.Described(str(len(listed))),
-                f"train more with models.replicate(…, seeds={FEWEST_SEEDS})",
+                f"train more with models.replicate(…, seeds={FEWEST}), or measure more images",
             )
         )
     if len(listed) == 1:
         return Reading(listed, listed[0], listed[0], listed[0])
-    value, low, high = (float(number) for number in interval(listed))
-    return Reading(listed, value, low, high)
+    if ratio and min(listed) <= 0:
+        raise ValueError(checks.message(name, "ratios above 0", min(listed)))
+    return Reading(listed, *interval(listed, log=ratio))
 
 
 @dataclass(frozen=True)
@@ -132,11 +146,19 @@ class Claim:
         measure: what the main number is, in words.
         supported: conditions by key; all must hold.
         conditional: conditions that earn "conditional" where `supported` fails; empty for none.
+        condition: what `conditional` asks for, in words; `fails_when` says it where it is empty.
+        refuted: conditions that refute it; where there are none, it is refuted by the opposite of
+            any in `supported`, and of any in `conditional` where there are some.
         fails_when: one sentence that says when it does not hold.
         controls: the keys of the readings that are trivial explanations rather than conditions.
         also: keys of readings that the card shows though nothing hangs on them.
-        kind: "measured", or "closed form" where no seed enters.
+        kind: "measured", or "closed form" where no unit enters.
         unit: of the main number, such as "dB".
+        units: what the spread is taken over, such as "nets" or "photographs".
+        ratios: keys of readings whose mean and interval are taken on the logarithm.
+        rule_changed: the day the rule was last changed, such as "2026-11-26".
+        seen_before: what had been seen of results then; one of `SEEN`.
+        open: why the source's own statement was not tested; empty where it was.
 
     A key is a text, or a tuple where the readings are a table: ("ResNet", "trained", "stage 2").
 
@@ -161,12 +183,27 @@ class Claim:
     also: Sequence[Key] = ()
     kind: str = "measured"
     unit: str = ""
+    units: str = "nets"
+    condition: str = ""
+    refuted: Mapping[Any, Bound] = field(default_factory=dict)
+    ratios: Sequence[Key] = ()
+    rule_changed: str = "2026-11-25"
+    seen_before: str = "first run"
+    open: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\d+\.\d+", self.id):
             raise ValueError(checks.message("id", 'chapter.number, such as "2.1"', self.id))
         name = f"claim {self.id}"
         checks.choice(self.kind, f"{name}, kind", KINDS)
+        checks.choice(self.seen_before, f"{name}, seen_before", SEEN)
+        try:
+            date.fromisoformat(self.rule_changed)
+        except ValueError:
+            what = checks.message(
+                f"{name}, rule_changed", 'a day such as "2026-11-26"', self.rule_changed
+            )
+            raise ValueError(what) from None
         if not self.supported:
             raise ValueError(f"{name}: supported= must name a condition; else nothing refutes it")
         if not self.controls:
@@ -174,9 +211,10 @@ class Claim:
         for what in ("statement", "source", "measure", "fails_when"):
             if not getattr(self, what).strip():
                 raise ValueError(f"{name}: {what} must not be empty")
-        if isinstance(self.controls, str) or isinstance(self.also, str):
-            raise TypeError(f"{name}: controls= and also= take a list of names, not one text")
-        bounds = [*self.supported.values(), *self.conditional.values()]
+        if any(isinstance(keys, str) for keys in (self.controls, self.also, self.ratios)):
+            raise TypeError(f"{name}: controls=, also= and ratios= take lists of names, not a text")
+        rules = (self.supported, self.conditional, self.refuted)
+        bounds = [bound for rule in rules for bound in rule.values()]
         if not all(isinstance(bound, Bound) for bound in bounds):
             raise TypeError(f"{name}: conditions are above(…), below(…) or between(…)")
 
@@ -188,7 +226,8 @@ class Claim:
     @property
     def keys(self) -> list[Key]:
         """The readings the claim needs (the main one, those of its rule, controls, others)."""
-        named = (self.reading, *self.supported, *self.conditional, *self.controls, *self.also)
+        rules = (*self.supported, *self.conditional, *self.refuted)
+        named = (self.reading, *rules, *self.controls, *self.also)
         return list(dict.fromkeys(named))
 
     @property
@@ -199,7 +238,10 @@ class Claim:
             return " and ".join(f"{label(key)} {bound}" for key, bound in conditions.items())
 
         either = f"; conditional if {words(self.conditional)}" if self.conditional else ""
-        return f"supported if {words(self.supported)}{either}; otherwise refuted"
+        against = "if the opposite of a condition holds"
+        if self.refuted:
+            against = f"if {words(self.refuted)}"
+        return f"supported if {words(self.supported)}{either}; refuted {against}; else undecided"
 
     def read(self, readings: Readings, what: str = "") -> dict[str, Reading]:
         """What the claim needs of `readings`, by label, in the order of `keys`.
@@ -212,37 +254,48 @@ class Claim:
         missing = [label(key) for key in self.keys if label(key) not in known]
         if missing:
             raise ValueError(f"{what}: the readings lack {missing}; they have {list(known)}")
+        ratios = set(map(label, self.ratios))
         return {
-            name: read(known[name], self.kind, f"{what}, {name}") for name in map(label, self.keys)
+            name: read(known[name], self.kind, f"{what}, {name}", name in ratios)
+            for name in map(label, self.keys)
         }
 
     def decide(self, table: Mapping[str, Reading]) -> str:
-        """The verdict by the rule on readings by label: supported, conditional or refuted."""
-        for verdict, conditions in (
-            ("supported", self.supported),
-            ("conditional", self.conditional),
-        ):
-            holds = (bound.holds(table[label(key)]) for key, bound in conditions.items())
-            if conditions and all(holds):
-                return verdict
-        return "refuted"
+        """The verdict by the rule on readings by label; one of `VERDICTS`."""
+        if self.open:
+            return "open"
+
+        def holds(rule: Mapping[Key, Bound]) -> bool:
+            return bool(rule) and all(b.holds(table[label(key)]) for key, b in rule.items())
+
+        def fails(rule: Mapping[Key, Bound]) -> bool:
+            return any(b.fails(table[label(key)]) for key, b in rule.items())
+
+        if holds(self.supported):
+            return "supported"
+        if holds(self.conditional):
+            return "conditional"
+        if self.refuted:
+            return "refuted" if holds(self.refuted) else "undecided"
+        against = fails(self.supported) and (not self.conditional or fails(self.conditional))
+        return "refuted" if against else "undecided"
 
     def judge(self, readings: Readings, kept: Kept | None = None) -> Card:
         """The verdict on what was measured.
 
         Args:
-            readings: by key, one number per seed; what the claim does not name is passed over.
-            kept: a full measurement of the same readings, shown beside this one.
+            readings: of a live run, by key, one number per unit; what the claim does not name is
+                passed over.
+            kept: the kept full measurement of the same readings, which decides where there is one.
 
         Raises:
-            ValueError: for a missing reading, too few seeds or a number that is not finite.
+            ValueError: for a missing reading, too few units or a number that is not finite.
         """
         from aelib.claims.card import Card
 
         table = self.read(readings)
         if kept is None:
-            return Card(self, table, self.decide(table))
+            return Card(self, table)
         if kept.id != self.id:
             raise ValueError(f"claim {self.id}: kept= is the measurement of claim {kept.id}")
-        full = self.read(kept.readings, f"kept measurement of claim {self.id}")
-        return Card(self, table, self.decide(table), kept, full, self.decide(full))
+        return Card(self, table, kept, self.read(kept.readings, f"kept run of claim {self.id}"))

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from aelib import data, fit, measures, models
 from aelib.claims import Claim, above
 from aelib.experiments.copier_and_denoiser import gains
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 from aelib.experiments.skips import RECIPE, copying_unets, large_photos, unets
 
 SHARED = Claim(

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from aelib import data, measures, models, objectives, random
 from aelib.claims import Claim, above, below
 from aelib.experiments.code_size import CODES, bent, learn, unexplained
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="1.4",

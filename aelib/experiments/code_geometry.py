@@ -5,8 +5,9 @@ from __future__ import annotations
 from aelib import measures, models
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import copiers, denoisers, narrow, plain
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="5.1",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from aelib import data, fit, measures, models, objectives, runtime
 from aelib.claims import Claim, above, below
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 from aelib.training import History
 
 GAINS = Claim(

@@ -8,8 +8,9 @@ from torch import Tensor
 from aelib import data, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import N, copiers, denoisers, loop, narrow
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits, entropy, frechet
+from aelib.experiments.keeping import Result
 
 COPIED = Claim(
     id="5.6",

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from aelib import data, fit, inversion, measures, models, objectives, random
 from aelib.claims import Claim, below, between
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits
+from aelib.experiments.keeping import Result
 from aelib.experiments.layer_or_search import ranks
 from aelib.experiments.layers_read_back import leftover, medians, within
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from aelib import fit, measures, models, objectives, random, sampling
 from aelib.claims import Claim, above, below
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import confidence, digits, entropy, frechet, reference
+from aelib.experiments.keeping import Result
 
 GENERATES = Claim(
     id="4.6",

@@ -7,7 +7,8 @@ import numpy as np
 from aelib import measures
 from aelib.claims import Claim, above
 from aelib.experiments.copier_and_denoiser import copier_and_denoiser, gains
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 RISE_AND_FALL = Claim(
     id="3.3",

@@ -6,11 +6,16 @@ import contextlib
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -18,35 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from aelib import checks, runtime
-from aelib.claims import Card, Claim, Kept, Reading, label, read
+from aelib import checks, figures, random, runtime
+from aelib.claims import Card, Claim, Kept, Reading, label
+from aelib.experiments.keeping import Result, Scratch, pack, unpack
 
 HOME = Path(__file__).parent / "kept"  # package data: there in a wheel and in Colab
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run gives.
-
-    Attributes:
-        readings: by key (a text, or a tuple where they are a table), one number per seed: arrays of
-            shape (seeds,), made of whatever row of numbers was given, or () for a closed form.
-        show: whatever the picture and the lesson draw from: images, curves, models, by name.
-
-    >>> Result({"gain": [1.0, 2.0, 3.0]})["gain"].shape
-    (3,)
-    """
-
-    readings: Mapping[Any, Any]
-    show: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        arrays = {key: np.asarray(values, dtype=float) for key, values in self.readings.items()}
-        object.__setattr__(self, "readings", arrays)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        """A reading."""
-        return self.readings[key]
 
 
 @dataclass(frozen=True)
@@ -58,12 +39,18 @@ class Experiment:
         run: called as run(**settings), returns a `Result`.
         short: settings for seconds: a test's, and the reader's own kernel.
         full: settings of record.
+        picture: draws a result's figure from what `Result.keep` names.
+        chunk: how many of the `seeds` a full run trains before it keeps what it has, so that it
+            can be resumed; None for all. The seeds of a chunk are drawn on from those before it,
+            so a run that caches nets by their settings must not be cut.
     """
 
     claims: Sequence[Claim]
     run: Callable[..., Result]
     short: Mapping[str, Any]
     full: Mapping[str, Any]
+    picture: Callable[[Result], Any] | None = None
+    chunk: int | None = None
 
     def __post_init__(self) -> None:
         for name, settings in (("short", self.short), ("full", self.full)):
@@ -145,8 +132,29 @@ def kept(id: str, folder: str | Path | None = None) -> Kept | None:
     return result if result.record["profile"] == runtime.profile().name else None
 
 
+def full_result(id: str, folder: str | Path | None = None) -> Result:
+    """What the full run of claim `id` gave and kept: its readings, and what pictures draw from.
+
+    Raises:
+        FileNotFoundError: where no full run is kept; says how to make one.
+    """
+    run, name = kept(id, folder), find(id).claims[0].id
+    home = HOME if folder is None else Path(folder)
+    if run is None:
+        raise FileNotFoundError(
+            checks.message(
+                f"{home / id}.json",
+                "the full run of a claim",
+                checks.Described("nothing there"),
+                f"run `python -m aelib measure {id}`",
+            )
+        )
+    arrays = home / f"{name}.npz"
+    return Result(run.readings, unpack(arrays) if arrays.is_file() else {})
+
+
 def card(id: str, live: Result, folder: str | Path | None = None) -> Card:
-    """The claim judged by a live run, with the kept run beside it where there is one."""
+    """The claim judged by its kept run, with a live run beside it."""
     return claim(id).judge(live.readings, kept(id, folder))
 
 
@@ -154,57 +162,140 @@ def ledger() -> list[dict[str, Any]]:
     """The record of every claim that has a kept run, judged by it, in the order of the ids."""
     runs = {id: kept(id) for id in experiments()}
     return [
-        {**claim(id).judge(run.readings).record, "settings": dict(run.settings), **_about(run)}
+        {
+            **claim(id).judge(run.readings, run).record,
+            "settings": dict(run.settings),
+            "machine": run.record["machine"],
+            "file": f"aelib/experiments/{Path(inspect.getfile(find(id).run)).name}",
+        }
         for id, run in runs.items()
         if run is not None
     ]
 
 
-def _about(run: Kept) -> dict[str, str]:
-    return {"date": run.record["date"], "machine": run.record["machine"]}
-
-
-def measure(id: str, folder: str | Path | None = None) -> list[Path]:
+def measure(id: str, folder: str | Path | None = None, resume: bool = False) -> list[Path]:
     """Run the experiment of claim `id` at full length, and short as its witness; keep both.
 
-    Ctrl-C stops it at once and keeps nothing: half an experiment has no verdict.
+    Ctrl-C stops it at once. Of a run that is made in chunks the chunks that were done stay, and
+    `resume` goes on behind them; half an experiment has no verdict, so nothing else is kept.
 
     Args:
         id: such as "2.5"; the other claims of its experiment are measured with it.
         folder: where to keep the result; the package's own if None.
+        resume: go on with what an earlier call began; without it, begin anew.
 
     Returns:
-        The files written, one for each claim.
+        The files written: one for each claim, and what pictures draw from.
 
     Raises:
-        ValueError: for an unknown id, or readings that are missing or not finite.
+        ValueError: for an unknown id, readings that are missing or not finite, or chunks that were
+            made with other settings or seeds.
         OSError: if the result could not be kept there; raised before the run.
     """
     experiment = find(id)
     home = runtime.check_writable(HOME if folder is None else folder, "a measurement")
+    scratch = Scratch(home / ".unfinished" / experiment.claims[0].id, experiment.full, resume)
     began = datetime.now(timezone.utc)
     with _stopping_at_once():
-        long_run = _readings(experiment, experiment.full)
+        long_run = _in_chunks(experiment, scratch)
         took = datetime.now(timezone.utc) - began
-        short_run = _readings(experiment, experiment.short)
+        short_run = experiment.run(**experiment.short)
     record = {
         "date": began.isoformat(timespec="seconds"),
-        "seconds": f"{took.total_seconds():.0f}",
+        "seconds": f"{took.total_seconds() + scratch.seconds_before:.0f}",
+        "seed_offset": str(random.offset()),
         "profile": runtime.profile().name,
         "machine": runtime.machine(),
         **runtime.versions(),
     }
     result = []
     for each in experiment.claims:
-        names = [label(key) for key in each.keys]
-        each.read(long_run, f"full run of claim {each.id}")
+        each.read(long_run.readings, f"full run of claim {each.id}")
         witness = {
             name: (reading.value, reading.low, reading.high)
-            for name, reading in each.read(short_run, f"short run of claim {each.id}").items()
+            for name, reading in each.read(
+                short_run.readings, f"short run of claim {each.id}"
+            ).items()
         }
-        values = {name: list(read(long_run[name], "closed form").values) for name in names}
+        known = {label(key): values for key, values in long_run.readings.items()}
+        values = {name: known[name].reshape(-1).tolist() for name in map(label, each.keys)}
         result.append(Kept(each.id, values, experiment.full, record, witness))
-    return [each.save(home) for each in result]
+    paths = [each.save(home) for each in result]
+    if long_run.keep:
+        shown = {name: long_run.show[name] for name in long_run.keep}
+        paths.append(runtime.write_whole(home / f"{experiment.claims[0].id}.npz", pack(shown)))
+    if experiment.picture:
+        drawn = figures.png(experiment.picture(long_run))
+        paths.append(runtime.write_whole(home / f"{experiment.claims[0].id}.png", drawn))
+    scratch.remove()
+    return paths
+
+
+VARIATIONS: Mapping[str, Mapping[str, str]] = {
+    "other seeds": {"AELIB_SEED_OFFSET": "1000"},
+    "other seeds again": {"AELIB_SEED_OFFSET": "2000"},
+    "two threads": {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
+    "other kernels": {
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+    },
+}
+FULL_IF_UNDER = 600  # seconds that the full run took; else what should not matter is varied short
+
+
+def vary(id: str, folder: str | Path | None = None, jobs: int = 1) -> list[Path]:
+    """Run the experiment of claim `id` again with what should not matter changed; keep verdicts.
+
+    Each of `VARIATIONS` is a process of its own: at full length where that took under ten minutes,
+    else short.
+
+    Args:
+        id: such as "2.5"; the other claims of its experiment are judged with it.
+        folder: where `measure` kept the full run.
+        jobs: how many processes at a time.
+
+    Raises:
+        FileNotFoundError: where no full run is kept.
+        RuntimeError: for a process that failed; nothing is then kept.
+    """
+    experiment = find(id)
+    home = runtime.check_writable(HOME if folder is None else folder, "a measurement")
+    runs = {each: kept(each.id, home) for each in experiment.claims}
+    full_result(id, home)
+    seconds = max(int(run.record["seconds"]) for run in runs.values() if run)
+    length = "full" if seconds < FULL_IF_UNDER else "short"
+
+    def again(change: str) -> dict[str, list[float]]:
+        command = [sys.executable, "-m", "aelib.experiments.once", id, length]
+        variables = {"OMP_NUM_THREADS": "1", **os.environ, **VARIATIONS[change]}
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"claim {id}, {change}: {done.stderr.strip().splitlines()[-1]}")
+        return json.loads(done.stdout.splitlines()[-1])
+
+    with ThreadPoolExecutor(jobs) as pool:
+        again_all = dict(zip(VARIATIONS, pool.map(again, VARIATIONS), strict=True))
+    paths = []
+    for each, run in runs.items():
+        if run is None:
+            continue
+        rows = []
+        for change, readings in again_all.items():
+            table = each.read(readings, f"claim {each.id}, {change}")
+            main = table[label(each.reading)]
+            rows.append(
+                {
+                    "change": change,
+                    "length": length,
+                    "verdict": each.decide(table),
+                    "value": main.value,
+                    "low": main.low,
+                    "high": main.high,
+                }
+            )
+        paths.append(run.with_stability(rows).save(home))
+    return paths
 
 
 def stale(id: str, today: Mapping[str, Reading], folder: str | Path | None = None) -> list[str]:
@@ -234,8 +325,32 @@ def stale(id: str, today: Mapping[str, Reading], folder: str | Path | None = Non
     return wrong
 
 
-def _readings(experiment: Experiment, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {label(key): values for key, values in experiment.run(**settings).readings.items()}
+def _in_chunks(experiment: Experiment, scratch: Scratch) -> Result:
+    """The full run, a chunk of its seeds at a time; pictures are those of the first chunk."""
+    n = experiment.full.get("seeds", 1)
+    size = experiment.chunk or n
+    parts = []
+    for first in range(0, n, size):
+        part = scratch.load(first)
+        if part is None:
+            settings = dict(experiment.full)
+            if "seeds" in settings:
+                settings["seeds"] = min(size, n - first)
+            began = time.monotonic()
+            with random.further(first):
+                part = experiment.run(**settings)
+            if size < n:
+                scratch.save(first, part, time.monotonic() - began)
+        parts.append(part)
+    if len(parts) == 1:
+        return parts[0]
+    readings = {
+        label(key): np.concatenate([np.atleast_1d(part.readings[key]) for part in parts])
+        if parts[0].readings[key].ndim
+        else parts[0].readings[key]
+        for key in parts[0].readings
+    }
+    return Result(readings, parts[0].show, parts[0].keep)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from aelib import data, inversion, models
 from aelib.claims import Claim, below
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 from aelib.experiments.layers_read_back import leftover, medians, pieces_of_photographs, within
 
 CLAIM = Claim(

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from aelib import data, fit, inversion, models, objectives, runtime
 from aelib.claims import Claim, above, below
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 RESIDUAL = Claim(
     id="4.1",

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from aelib import data, fit, inversion, measures, models, random
 from aelib.claims import Claim, above, below, between
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 GAUSSIAN = Claim(
     id="3.8",

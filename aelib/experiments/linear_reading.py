@@ -8,8 +8,9 @@ from torch import Tensor
 from aelib import measures, models, random
 from aelib.claims import Claim, above
 from aelib.experiments.digit_nets import copiers, denoisers, plain
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="5.2",

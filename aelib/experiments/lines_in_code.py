@@ -11,8 +11,9 @@ from torch import Tensor
 from aelib import measures, sampling
 from aelib.claims import Claim, below
 from aelib.experiments.digit_nets import copiers, narrow, vaes
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits, frechet, reference
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="5.3",

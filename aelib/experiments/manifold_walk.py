@@ -10,8 +10,9 @@ from torch import Tensor
 from aelib import measures, random, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import copiers, denoisers, narrow
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import classes, digits, frechet
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="5.4",

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from aelib import data, fit, measures, models, objectives
 from aelib.claims import Claim, above, below
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="2.2",

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from aelib import data, fit, measures, models
 from aelib.claims import Claim, above, below
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="1.2",

@@ -20,8 +20,9 @@ from aelib.experiments.digit_nets import (
     narrow,
     vaes,
 )
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import confidence, digits, entropy, frechet
+from aelib.experiments.keeping import Result
 
 GENERATES = Claim(
     id="5.7",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from aelib import fit, measures, models, objectives, random
 from aelib.claims import Claim, above, below
 from aelib.experiments.copier_and_denoiser import WHITE
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="3.10",

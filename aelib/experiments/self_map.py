@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import copiers
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="5.5",

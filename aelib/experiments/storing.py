@@ -9,7 +9,8 @@ from torch import Tensor
 
 from aelib import checks, data, fit, measures, models
 from aelib.claims import Claim, above, below
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 MANY = Claim(
     id="2.4",

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from aelib import data, inversion, measures, models, random
 from aelib.claims import Claim, above
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="4.10",

@@ -9,7 +9,8 @@ from torch import nn
 
 from aelib import data, inversion, models
 from aelib.claims import Claim, above, below
-from aelib.experiments.experiment import Experiment, Result
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
 from aelib.experiments.layer_or_search import ranks
 
 CLAIM = Claim(

@@ -27,7 +27,6 @@ non-finite or of the wrong shape; and for a model that changes the shape or retu
 tensor([ True, False, False])
 """
 
-from aelib.measures.bootstrap import Interval, interval
 from aelib.measures.controls import (
     matched_blur,
     matched_pca,
@@ -54,6 +53,7 @@ from aelib.measures.frechet import (
     frechet_floor,
     image_features,
 )
+from aelib.measures.intervals import Interval, interval
 from aelib.measures.iteration import distance_moved, iterate
 from aelib.measures.jacobians import jacobian, singular_values, spectral_radius
 from aelib.measures.kurtosis import excess_kurtosis
