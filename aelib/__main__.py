@@ -19,9 +19,11 @@ def _claims(options: argparse.Namespace) -> int:
         return 0
     for record in records:
         unit = f" {record['unit']}" if record["unit"] else ""
-        seeds = f"{record['seeds']} seeds" if record["seeds"] else record["kind"]
+        units = f"{record['n']} {record['units']}" if record["n"] else record["kind"]
         print(f"{record['id']:>4}  {record['verdict']:<11}  {record['statement']}")
-        print(f"{'':19}{record['quantity']}: {_number(record)}{unit}, {seeds}")
+        print(f"{'':19}{record['quantity']}: {_number(record)}{unit}, {units}")
+        if record["condition"]:
+            print(f"{'':19}{record['verdict']}: {record['condition']}")
         for name, control in record["controls"].items():
             print(f"{'':19}control, {name}: {_number(control)}")
     return 0
@@ -32,16 +34,60 @@ def _number(reading: dict) -> str:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    experiments.find(options.id)  # an unknown claim is refused before the first word
+    ids = options.id or (experiments.each() if options.all else [])
+    if not ids:
+        raise ValueError("id: expected one or more, or --all for every experiment")
+    for id in ids:
+        experiments.find(id)  # an unknown claim is refused before the first word
+    for id in ids:
+        if options.short:
+            print(_live(id))
+        elif options.stale and not (why := _stale(id, options.out)):
+            print(f"claim {id}: its kept run speaks for today's code")
+        else:
+            if options.stale:
+                print(f"claim {id}: {why}", file=sys.stderr)
+            _measure_one(id, options)
+    return 0
+
+
+def _measure_one(id: str, options: argparse.Namespace) -> None:
     began = time.perf_counter()
     print(
-        f"measuring claim {options.id} at full length; each training draws its bar, "
-        "Ctrl-C stops and keeps what was kept before",
+        f"measuring claim {id} at full length; each training draws its bar, Ctrl-C stops and "
+        "keeps what was kept before",
         file=sys.stderr,
     )
-    paths = experiments.measure(options.id, options.out)
+    paths = experiments.measure(id, options.out, options.resume)
+    if options.stability:
+        experiments.vary(id, options.out, options.jobs)
     print(f"kept in {', '.join(map(str, paths))} after {time.perf_counter() - began:.0f} s")
-    return 0
+
+
+def _stale(id: str, out: str | None) -> str:
+    """Why the experiment of claim `id` has to be measured; "" where it has not."""
+    live = experiments.short(id)
+    for claim in experiments.find(id).claims:
+        if experiments.kept(claim.id, out) is None:
+            return f"no full run of claim {claim.id} is kept"
+        today = claim.read(live.readings)
+        if wrong := experiments.stale(claim.id, today, out):
+            return wrong[0]
+    return ""
+
+
+def _live(id: str) -> str:
+    """The short run of the experiment of claim `id`, in lines."""
+    live, lines = experiments.short(id), []
+    for claim in experiments.find(id).claims:
+        card = experiments.card(claim.id, live)
+        says = f"; the short run {card.agreement}" if card.agreement else ", by a short run alone"
+        lines.append(f"{claim.id:>4}  {card.verdict}{says}")
+        lines += [
+            f"{'':6}{name}: {reading.value:.3g} [{reading.low:.3g}, {reading.high:.3g}]"
+            for name, reading in card.live.items()
+        ]
+    return "\n".join(lines)
 
 
 def _model(options: argparse.Namespace):
@@ -127,7 +173,25 @@ def main(arguments: list[str] | None = None) -> int:
     measure = command(
         "measure", _measure, "Run a claim's experiment at full length and keep the result."
     )
-    measure.add_argument("id", help="the claim's id, such as 2.5")
+    measure.add_argument("id", nargs="*", help="claims' ids, such as 2.5")
+    measure.add_argument("--all", action="store_true", help="every experiment of the book")
+    length = measure.add_mutually_exclusive_group()
+    length.add_argument("--full", action="store_true", help="at full length, and keep it (default)")
+    length.add_argument("--short", action="store_true", help="in seconds, print and keep nothing")
+    measure.add_argument(
+        "--stale", action="store_true", help="only where the kept run is missing or no longer holds"
+    )
+    measure.add_argument(
+        "--resume", action="store_true", help="go on with what Ctrl-C or a kill cut short"
+    )
+    measure.add_argument(
+        "--stability",
+        action="store_true",
+        help="run it again with other seeds, threads and kernels, and keep the verdicts",
+    )
+    measure.add_argument(
+        "--jobs", type=int, default=1, help="processes at a time for --stability (default: 1)"
+    )
     measure.add_argument("--out", help="the folder to keep it in (default: the package's own)")
     invert = command("invert", _invert, "Rebuild images from what layers of a model know of them.")
     invert.add_argument("--image", nargs="+", required=True, help="one or more image files")

@@ -45,10 +45,14 @@ def readings(kappa=(0.01, 0.02, 0.03), identity=(1.0, 1.0, 1.0), **more):
 def test_the_rule_is_told_in_the_words_of_its_bounds():
     assert claim().rule == (
         "supported if kappa below 0.1 and identity above 0.9; conditional if kappa below 0.5; "
-        "otherwise refuted"
+        "refuted if the opposite of a condition holds; else undecided"
     )
-    plain = claim(supported={"kappa": between(-1, 2.5)}, conditional={})
-    assert plain.rule == "supported if kappa between −1 and 2.5; otherwise refuted"
+    plain = claim(
+        supported={"kappa": between(-1, 2.5)}, conditional={}, refuted={"kappa": above(3)}
+    )
+    assert plain.rule == (
+        "supported if kappa between −1 and 2.5; refuted if kappa above 3; else undecided"
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,10 +118,11 @@ def test_the_whole_interval_must_lie_inside(low, high, inside):
         (readings(), "supported"),
         (readings(kappa=[0.01, 0.02, 0.1]), "conditional"),  # the interval reaches the limit
         (readings(kappa=[0.01, 0.02, 0.2]), "conditional"),
-        (readings(kappa=[0.01, 0.02, 0.5]), "refuted"),
+        (readings(kappa=[0.01, 0.02, 0.5]), "undecided"),  # and beyond both
+        (readings(kappa=[0.4, 0.5, 0.6]), "undecided"),
         (readings(kappa=[0.7, 0.8, 0.9]), "refuted"),
         (readings(identity=[1.0, 1.0, 0.9]), "conditional"),  # the control does the same
-        (readings(identity=[1.0, 1.0, 0.95]), "supported"),
+        (readings(identity=[1.0, 1.0, 0.99]), "supported"),
     ],
 )
 def test_verdicts(measured, verdict):
@@ -126,13 +131,42 @@ def test_verdicts(measured, verdict):
     assert repr(card) == f"claim 2.1: {verdict}"
 
 
-def test_without_a_condition_the_rest_is_refuted():
-    assert claim(conditional={}).judge(readings(kappa=[0.2] * 3)).verdict == "refuted"
+def test_without_a_condition_the_opposite_refutes():
+    plain = claim(conditional={})
+    assert plain.judge(readings(kappa=[0.2] * 3)).verdict == "refuted"
+    assert plain.judge(readings(kappa=[0.1] * 3)).verdict == "refuted"  # on the edge
+    assert plain.judge(readings(kappa=[0.0, 0.1, 0.2])).verdict == "undecided"
+    assert plain.judge(readings(identity=[0.5] * 3)).verdict == "refuted"  # the control does it too
 
 
-def test_three_seeds_have_their_own_range_as_interval():
+def test_a_rule_of_its_own_may_refute():
+    harsh = claim(refuted={"kappa": above(0.8)})
+    assert harsh.judge(readings(kappa=[0.7] * 3)).verdict == "undecided"
+    assert harsh.judge(readings(kappa=[0.9] * 3)).verdict == "refuted"
+
+
+def test_an_open_claim_has_no_other_verdict():
+    card = claim(open="Its weights cannot be had here.").judge(readings())
+    assert card.verdict == "open"
+    assert card.record["condition"] == "Its weights cannot be had here."
+    assert "Open: Its weights" in card._html()
+
+
+def test_three_units_have_a_wide_interval():
     reading = claims.read([1.0, 2.0, 6.0])
-    assert (reading.value, reading.low, reading.high) == (3.0, 1.0, 6.0)
+    assert (reading.value, reading.low, reading.high) == pytest.approx(
+        (3.0, -3.572, 9.572), abs=1e-3
+    )
+
+
+def test_a_ratio_has_its_interval_on_the_logarithm():
+    reading = claims.read([1.0, 10.0, 100.0], ratio=True)
+    assert reading.value == pytest.approx(10)
+    assert reading.low * reading.high == pytest.approx(100)
+    card = claim(ratios=["kappa"]).judge(readings(kappa=[0.001, 0.01, 0.05]))
+    assert card.readings["kappa"].low > 0
+    with pytest.raises(ValueError, match="kappa: expected ratios above 0, got 0"):
+        claim(ratios=["kappa"]).judge(readings(kappa=[0.0, 0.1, 0.2]))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +189,7 @@ def test_a_closed_form_is_one_number(value):
     card = exact.judge({"kappa": value})
     assert card.verdict == "supported"
     assert (card.record["value"], card.record["low"], card.record["high"]) == (0.5, 0.5, 0.5)
-    assert card.record["seeds"] == 0
+    assert (card.record["units"], card.record["n"]) == ("", 0)
     assert "this run</th>" in card._html()
 
 
@@ -167,15 +201,15 @@ def test_a_closed_form_is_one_number(value):
             r"claim 2.1: the readings lack \['identity'\]; they have \['kappa'\]",
         ),
         ({}, "readings lack"),
-        (readings(kappa=[0.01]), "claim 2.1, kappa: expected at least 3 seeds"),
-        (readings(kappa=0.01), "at least 3 seeds.* got 1; train more with models.replicate"),
+        (readings(kappa=[0.01]), "claim 2.1, kappa: expected at least 3 units"),
+        (readings(kappa=0.01), "at least 3 units.* got 1; train more with models.replicate"),
         (readings(kappa=[0.01, 0.02]), "got 2"),
         (readings(kappa=[]), "kappa: expected finite numbers"),
         (readings(kappa=[0.1, math.nan, 0.1]), r"kappa: expected finite numbers.*nan"),
         (readings(identity=[1, 1, math.inf]), "identity: expected finite numbers"),
-        (readings(kappa=[[0.1], [0.2, 0.3], [0.1]]), "one number per seed"),
-        (readings(kappa=torch.ones(3, 2)), "one number per seed"),
-        (readings(kappa=None), "one number per seed"),
+        (readings(kappa=[[0.1], [0.2, 0.3], [0.1]]), "one number per unit"),
+        (readings(kappa=torch.ones(3, 2)), "one number per unit"),
+        (readings(kappa=None), "one number per unit"),
     ],
 )
 def test_readings_that_decide_nothing_are_refused(measured, message):
@@ -191,10 +225,14 @@ def test_readings_that_decide_nothing_are_refused(measured, message):
         ({"kind": "mesured"}, ValueError, "did you mean 'measured'"),
         ({"supported": {}}, ValueError, "claim 2.1: supported= must name"),
         ({"controls": ()}, ValueError, "claim 2.1: controls= must name"),
-        ({"controls": "identity"}, TypeError, "controls= and also= take a list"),
+        ({"controls": "identity"}, TypeError, "take lists of names"),
         ({"supported": {"kappa": 0.1}}, TypeError, "above"),
         ({"statement": " "}, ValueError, "statement must not be empty"),
         ({"fails_when": ""}, ValueError, "fails_when must not be empty"),
+        ({"ratios": "kappa"}, TypeError, "take lists of names"),
+        ({"rule_changed": "yesterday"}, ValueError, "rule_changed: expected a day such as"),
+        ({"seen_before": "all"}, ValueError, "seen_before: expected a known name"),
+        ({"refuted": {"kappa": 1}}, TypeError, "above"),
     ],
 )
 def test_a_claim_that_could_not_fail_is_refused(changes, error, message):
@@ -205,19 +243,21 @@ def test_a_claim_that_could_not_fail_is_refused(changes, error, message):
 # --- Cards ---------------------------------------------------------------------------------------
 
 KEYS = {
-    "id", "chapter", "statement", "kind", "verdict", "value", "low", "high", "seeds", "controls",
-    "source", "measure", "rule", "fails_when", "unit",
+    "id", "chapter", "statement", "kind", "verdict", "condition", "value", "low", "high", "units",
+    "n", "controls", "source", "measure", "rule", "rule_changed", "seen_before", "fails_when",
+    "unit", "stable", "stability",
 }  # fmt: skip
 
 
 def test_the_record_has_what_the_ledger_promises():
-    record = claim(also=["other"]).judge(readings(other=[5, 6, 7])).record
+    record = claim(also=["other"]).judge(readings(other=[6, 6, 6])).record
     assert set(record) >= KEYS
     assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert (record["id"], record["chapter"], record["seeds"]) == ("2.1", 2, 3)
-    assert (record["value"], record["low"], record["high"]) == (0.02, 0.01, 0.03)
+    assert (record["id"], record["chapter"], record["n"]) == ("2.1", 2, 3)
+    ends = (record["value"], record["low"], record["high"])
+    assert ends == pytest.approx((0.02, -0.00484, 0.04484), abs=1e-5)
     assert record["controls"] == {"identity": {"value": 1.0, "low": 1.0, "high": 1.0}}
-    assert record["conditions"] == {"other": {"value": 6.0, "low": 5.0, "high": 7.0}}
+    assert record["conditions"] == {"other": {"value": 6.0, "low": 6.0, "high": 6.0}}
     assert record["rule"] == claim().rule
 
 
@@ -250,12 +290,12 @@ def test_a_card_shows_numbers_only_where_they_may_move():
     assert data["text/plain"] == "claim 2.1: supported"
     assert metadata == {"claim": first.record}
     page, other = Text(data["text/html"]), Text(second._repr_mimebundle_()[0]["text/html"])
-    assert page.inside[:3] == ["0.02", "0.01", "0.03"]
+    assert page.inside[:3] == ["0.02", "−0.00484", "0.0448"]
     assert page.inside != other.inside
     assert page.outside == other.outside  # what nbval compares
     assert "claim-supported" in page.classes
     told = " ".join(page.outside)
-    for words in ("It copies <nothing> & more", claim().rule, "this run, 3 seeds", "(dB)"):
+    for words in ("It copies <nothing> & more", claim().rule, "this run, 3 nets", "(dB)"):
         assert words in told
     assert "control: identity" in told
     assert "<nothing>" not in data["text/html"]
@@ -267,30 +307,79 @@ def kept(**changes):
             "id": "2.1",
             "readings": readings(kappa=[0.2] * 5, identity=[1.0] * 5),
             "settings": {},
-            "record": {"date": "2026-01-02T03:04:05+00:00", "profile": "cpu"},
+            "record": {"date": "2026-01-02T03:04:05+00:00", "profile": "cpu", "seconds": "9"},
             **changes,
         }
     )
 
 
-def test_a_kept_run_stands_beside_the_live_one():
+def test_the_kept_run_decides_and_the_live_one_agrees_or_not():
     card = claim().judge(readings(), kept())
-    assert (card.verdict, card.full_verdict) == ("supported", "conditional")
-    assert card.record["long"] == {
-        "verdict": "conditional", "value": pytest.approx(0.2), "low": pytest.approx(0.2),
-        "high": pytest.approx(0.2), "seeds": 5, "date": "2026-01-02T03:04:05+00:00",
-    }  # fmt: skip
+    assert (card.verdict, card.agreement) == ("conditional", "says supported")
+    record = card.record
+    assert (record["verdict"], record["n"], record["value"]) == ("conditional", 5, 0.2)
+    assert record["condition"] == "it fails when: The start is biased."
+    assert (record["live"]["verdict"], record["live"]["n"]) == ("supported", 3)
+    assert record["live"]["readings"]["kappa"]["value"] == pytest.approx(0.02)
+    assert record["date"] == "2026-01-02T03:04:05+00:00"
     page = Text(card._html())
-    assert {"0.2", "2026-01-02"} <= set(page.inside)
-    assert "kept run, 5 seeds" in " ".join(page.outside)
+    assert {"0.2", "2026-01-02", "says supported"} <= set(page.inside)
+    assert "kept run, 5 nets" in " ".join(page.outside)
+    assert claim().judge(readings(kappa=[0.2] * 3), kept()).agreement == "agrees"
+    short = claim().judge(readings(kappa=[0, 0.5, 1]), kept())
+    assert short.agreement == "is too short to decide"
+
+
+def test_a_card_without_a_kept_run_says_so():
+    card = claim().judge(readings())
+    assert (card.verdict, card.agreement) == ("supported", "")
+    assert "No full run is kept: run <code>python -m aelib measure 2.1</code>" in card._html()
+
+
+@pytest.mark.parametrize(
+    ("rows", "stable", "verdict"),
+    [
+        ([], None, "conditional"),
+        ([("full", "conditional"), ("full", "conditional")], True, "conditional"),
+        ([("full", "conditional"), ("full", "supported")], False, "undecided"),
+        ([("full", "undecided")], False, "undecided"),
+        ([("short", "undecided"), ("short", "conditional")], True, "conditional"),
+        ([("short", "undecided")], None, "conditional"),
+        ([("short", "refuted")], False, "undecided"),
+    ],
+)
+def test_a_verdict_that_turns_is_undecided(rows, stable, verdict):
+    numbers = {"value": 0.2, "low": 0.2, "high": 0.2}
+    stability = [
+        {"change": "other seeds", "length": length, "verdict": word, **numbers}
+        for length, word in rows
+    ]
+    card = claim().judge(readings(), kept(stability=stability))
+    assert (card.stable, card.verdict) == (stable, verdict)
+    assert card.record["stability"] == stability
+    assert ("turns with what should not matter" in card._html()) is (stable is False)
+
+
+def test_an_edited_file_is_refused(tmp_path):
+    path = kept().save(tmp_path)
+    assert claims.Kept.load(path).readings == kept().readings
+    text = path.read_text()
+    for wrong, message in (
+        (text.replace("0.2", "0.05", 1), "changed by another hand"),
+        (text.replace('"format": 2', '"format": 1'), "its format is 1, and this aelib reads 2"),
+        (text[:-30], "expected a kept measurement"),
+    ):
+        path.write_text(wrong)
+        with pytest.raises(ValueError, match=message):
+            claims.Kept.load(path)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"id": "2.2"}, "claim 2.1: kept= is the measurement of claim 2.2"),
-        ({"readings": {"kappa": [1, 2, 3]}}, "kept measurement of claim 2.1: the readings lack"),
-        ({"readings": readings(kappa=[0.1, math.nan, 1])}, "kept measurement .* kappa: expected"),
+        ({"readings": {"kappa": [1, 2, 3]}}, "kept run of claim 2.1: the readings lack"),
+        ({"readings": readings(kappa=[0.1, math.nan, 1])}, "kept run .* kappa: expected"),
     ],
 )
 def test_a_kept_run_of_something_else_is_refused(changes, message):

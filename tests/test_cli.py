@@ -48,10 +48,36 @@ def test_measure_keeps_and_says_where_and_claims_prints_the_ledger(capsys, labor
     status, out, err = run(capsys, "claims")
     assert (status, err) == (0, "")
     assert out.splitlines()[0].split() == ["9.1", "supported", "It", "copies."]
-    assert "kappa: 1 [1, 1] dB, 5 seeds" in out
+    assert "kappa: 1 [1, 1] dB, 5 nets" in out
     assert "control, identity: 1 [1, 1]" in out
     (record,) = json.loads(run(capsys, "claims", "--json")[1])
     assert (record["id"], record["verdict"]) == ("9.1", "supported")
+
+
+def test_measure_short_keeps_nothing(capsys, laboratory):
+    status, out, _ = run(capsys, "measure", "9.1", "--short")
+    assert (status, out.splitlines()[0].split()) == (
+        0,
+        ["9.1", "supported,", "by", "a", "short", "run", "alone"],
+    )
+    assert "kappa: 1 [1, 1]" in out
+    assert not laboratory.exists()
+    run(capsys, "measure", "9.1")
+    assert "9.1  supported; the short run agrees" in run(capsys, "measure", "9.1", "--short")[1]
+
+
+def test_measure_all_stale_does_what_is_needed(capsys, monkeypatch, laboratory):
+    asked = ("measure", "--all", "--stale")
+    status, out, err = run(capsys, *asked)
+    assert (status, "kept in" in out) == (0, True)
+    assert "no full run of claim 9.1 is kept" in err
+    before = (laboratory / "9.1.json").read_bytes()
+    assert "speaks for today's code" in run(capsys, *asked)[1]
+    assert (laboratory / "9.1.json").read_bytes() == before
+    put(monkeypatch, made(lambda seeds: plain(seeds, value=2.0)))
+    status, out, err = run(capsys, *asked)
+    assert "the short run gives 2" in err
+    assert ae.experiments.kept("9.1").readings["kappa"] == [2.0] * 5
 
 
 def test_doctor(capsys):
@@ -83,7 +109,8 @@ def test_help(capsys):
     [
         ((), "the following arguments are required: command"),
         (("claimz",), "invalid choice: 'claimz'"),
-        (("measure",), "the following arguments are required: id"),
+        (("measure",), "id: expected one or more, or --all"),
+        (("measure", "9.1", "--full", "--short"), "not allowed with argument --full"),
         (("claims", "--jsn"), "unrecognized arguments: --jsn"),
         (("measure", "9.9"), "aelib: id: expected a claim's, got '9.9'; did you mean '9.1'?"),
         (("measure", "9.1", "--out", "FILE"), "aelib: cannot write"),

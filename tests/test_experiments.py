@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -14,8 +15,9 @@ import torch
 from laboratory import CLAIM, made, plain, put
 
 import aelib as ae
-from aelib import experiments
+from aelib import experiments, random
 from aelib.experiments import experiment as room
+from aelib.experiments import keeping
 from press import ledger
 
 
@@ -69,13 +71,14 @@ def test_measure_keeps_the_full_run_and_its_witness(laboratory, tmp_path):
     assert "threads" in kept.record["machine"]
     assert path == tmp_path / "9.1.json"
     card = experiments.card("9.1", experiments.short("9.1"), tmp_path)
-    assert (card.verdict, card.full_verdict) == ("supported", "supported")
+    assert (card.verdict, card.agreement) == ("supported", "agrees")
+    assert experiments.full_result("9.1", tmp_path)["kappa"].tolist() == [2.0] * 5
 
 
 def test_a_kept_run_is_stale_when_the_short_run_gives_something_else(laboratory, tmp_path):
     laboratory(made(plain))
     experiments.measure("9.1", tmp_path)
-    today = experiments.card("9.1", experiments.short("9.1"), tmp_path).readings
+    today = experiments.card("9.1", experiments.short("9.1"), tmp_path).live
     assert experiments.stale("9.1", today, tmp_path) == []
     other = CLAIM.read(plain(3, value=1.1).readings)
     (line,) = experiments.stale("9.1", other, tmp_path)
@@ -106,7 +109,7 @@ def test_a_file_that_measure_did_not_write_is_named(laboratory, tmp_path, text):
     [
         ({"kappa": [1.0, math.nan, 1.0], "identity": [1] * 3}, "kappa: expected finite"),
         ({"kappa": [1.0] * 3}, r"the readings lack \['identity'\]"),
-        ({"kappa": [1.0], "identity": [1.0]}, "at least 3 seeds"),
+        ({"kappa": [1.0], "identity": [1.0]}, "at least 3 units"),
     ],
 )
 def test_readings_that_decide_nothing_are_not_kept(laboratory, tmp_path, readings, message):
@@ -163,16 +166,134 @@ def test_the_ledger_is_of_all_that_was_kept(laboratory, tmp_path, monkeypatch):
     assert experiments.ledger() == []
     experiments.measure("9.1")
     (record,) = experiments.ledger()
-    assert (record["id"], record["verdict"], record["seeds"]) == ("9.1", "supported", 5)
+    assert (record["id"], record["verdict"], record["n"]) == ("9.1", "supported", 5)
+    assert record["file"].endswith(".py")
     assert json.loads(json.dumps(record)) == record
 
 
-@pytest.mark.parametrize("record", ledger.ledger(), ids=lambda record: record["id"])
+@pytest.mark.parametrize("record", ledger.ledger(), ids=lambda r: r["id"])
 def test_kept_runs_speak_for_the_code_of_the_chapters(record):
     """The short run stored in the chapter is still the one that stood beside the full run."""
-    readings = {record["quantity"]: record, **record["controls"], **record["conditions"]}
+    readings = record["live"]["readings"]
     today = {name: types.SimpleNamespace(value=one["value"]) for name, one in readings.items()}
     assert experiments.stale(record["id"], today) == []
     kept = experiments.kept(record["id"])
-    if kept:  # and the full run has all that the claim asks for
-        experiments.claim(record["id"]).read(kept.readings)
+    experiments.claim(record["id"]).read(kept.readings)  # it has all that the claim asks for
+    assert record["verdict"] == experiments.claim(record["id"]).judge(kept.readings, kept).verdict
+
+
+def test_pictures_are_kept_and_drawn_from_the_full_run(laboratory, tmp_path):
+    import matplotlib.pyplot as plt
+
+    drawn = []
+
+    def picture(result):
+        drawn.append(result.show["curve"])
+        return plt.figure()
+
+    def run(seeds):
+        show = {"curve": {4: torch.arange(3.0)}, "model": object()}
+        return experiments.Result(plain(seeds).readings, show, keep=("curve",))
+
+    laboratory(dataclasses.replace(made(run), picture=picture))
+    names = [path.name for path in experiments.measure("9.1", tmp_path)]
+    assert names == ["9.1.json", "9.1.npz", "9.1.png"]
+    kept = experiments.full_result("9.1", tmp_path)
+    assert kept.show["curve"][4].tolist() == drawn[0][4].tolist() == [0.0, 1.0, 2.0]
+    (tmp_path / "9.1.npz").write_bytes(b"PK cut short")
+    with pytest.raises(ValueError, match=r"9\.1\.npz: expected kept pictures"):
+        experiments.full_result("9.1", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"measure 9\.1"):
+        experiments.full_result("9.1", tmp_path / "nowhere")
+
+
+def test_what_cannot_be_kept_is_named():
+    with pytest.raises(TypeError, match=r"\('nets', 0\): expected an array or a number to keep"):
+        keeping.pack({"nets": [object()]})
+
+
+def counted(ran, stop_at=None):
+    """A run whose readings are its nets' seeds, and which stops before a chunk."""
+
+    def run(seeds):
+        first = random.moved(0)
+        if first == stop_at:
+            raise KeyboardInterrupt
+        ran.append(first)
+        values = [float(first + 1 / 3 + seed) for seed in range(seeds)]
+        return experiments.Result({"kappa": values, "identity": [1.0] * seeds})
+
+    return run
+
+
+def test_a_full_run_in_chunks_is_that_of_all_its_seeds_and_is_resumed(laboratory, tmp_path):
+    ran: list[int] = []
+    experiment = dataclasses.replace(made(counted(ran, stop_at=4)), chunk=2, full={"seeds": 5})
+    laboratory(experiment)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.measure("9.1", tmp_path)
+    assert ran == [0, 2]
+    assert not (tmp_path / "9.1.json").exists()
+    laboratory(dataclasses.replace(experiment, run=counted(ran)))
+    experiments.measure("9.1", tmp_path, resume=True)
+    assert ran == [0, 2, 4, 0]  # the last is the witness
+    assert experiments.kept("9.1", tmp_path).readings["kappa"] == [
+        seed + 1 / 3 for seed in range(5)
+    ]
+    assert not (tmp_path / ".unfinished" / "9.1").exists()
+    ran.clear()
+    experiments.measure("9.1", tmp_path, resume=True)  # nothing is left to go on with
+    assert ran == [0, 2, 4, 0]
+
+
+def test_a_run_of_other_settings_is_not_resumed(laboratory, tmp_path, monkeypatch):
+    ran: list[int] = []
+    experiment = dataclasses.replace(made(counted(ran, stop_at=4)), chunk=2, full={"seeds": 5})
+    laboratory(experiment)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.measure("9.1", tmp_path)
+    for other, offset in (({"seeds": 6}, "0"), ({"seeds": 5}, "1000")):
+        laboratory(dataclasses.replace(experiment, full=other))
+        monkeypatch.setenv("AELIB_SEED_OFFSET", offset)
+        with pytest.raises(ValueError, match="resume: expected a run of the same settings"):
+            experiments.measure("9.1", tmp_path, resume=True)
+    assert (tmp_path / ".unfinished" / "9.1" / "2.npz").exists()
+
+
+def test_what_should_not_matter_is_varied_and_kept(laboratory, tmp_path, monkeypatch):
+    laboratory(made(plain))
+    with pytest.raises(FileNotFoundError, match="expected the full run"):
+        experiments.vary("9.1", tmp_path)
+    experiments.measure("9.1", tmp_path)
+    asked = []
+
+    def process(command, env, **options):
+        asked.append((command[-1], env.get("AELIB_SEED_OFFSET", "")))
+        value = 0.2 if env.get("AELIB_SEED_OFFSET") == "2000" else 1.0
+        line = json.dumps({"kappa": [value] * 5, "identity": [1.0] * 5})
+        return types.SimpleNamespace(returncode=0, stdout=f"a bar\n{line}\n", stderr="")
+
+    monkeypatch.setattr(room.subprocess, "run", process)
+    experiments.vary("9.1", tmp_path)
+    assert sorted(asked) == [("full", ""), ("full", ""), ("full", "1000"), ("full", "2000")]
+    rows = experiments.kept("9.1", tmp_path).stability
+    assert [row["verdict"] for row in rows] == ["supported", "refuted", "supported", "supported"]
+    card = experiments.card("9.1", plain(3), tmp_path)
+    assert (card.stable, card.verdict) == (False, "undecided")
+
+    failed = types.SimpleNamespace(returncode=1, stdout="", stderr="Traceback\nMemoryError")
+    monkeypatch.setattr(room.subprocess, "run", lambda *command, **options: failed)
+    with pytest.raises(RuntimeError, match=r"claim 9\.1, .*: MemoryError"):
+        experiments.vary("9.1", tmp_path)
+    assert experiments.kept("9.1", tmp_path).stability == rows
+
+
+def test_once_prints_the_readings_of_one_run(laboratory, capsys, monkeypatch):
+    from aelib.experiments import once
+
+    laboratory(made(plain))
+    monkeypatch.setattr(sys, "argv", ["once", "9.1", "short"])
+    once.main()
+    assert json.loads(capsys.readouterr().out) == {
+        "kappa": [1.0] * 3, "identity": [1.0] * 3, "more": [0.0]
+    }  # fmt: skip

@@ -113,7 +113,7 @@ class Card:
             result["live"] = {
                 "verdict": claim.decide(self.live),
                 "n": len(self.live[main].values),
-                **_ends(self.live[main]),
+                "readings": {name: _ends(reading) for name, reading in self.live.items()},
             }
         return result
 

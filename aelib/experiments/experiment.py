@@ -83,6 +83,11 @@ def experiments() -> dict[str, Experiment]:
     return dict(sorted(result.items(), key=lambda item: [int(n) for n in item[0].split(".")]))
 
 
+def each() -> list[str]:
+    """One claim's id for every experiment: all that has to be run to judge every claim."""
+    return list(dict.fromkeys(found.claims[0].id for found in experiments().values()))
+
+
 def find(id: str) -> Experiment:
     """The experiment that decides claim `id`.
 
@@ -261,9 +266,9 @@ def vary(id: str, folder: str | Path | None = None, jobs: int = 1) -> list[Path]
     """
     experiment = find(id)
     home = runtime.check_writable(HOME if folder is None else folder, "a measurement")
-    runs = {each: kept(each.id, home) for each in experiment.claims}
-    full_result(id, home)
-    seconds = max(int(run.record["seconds"]) for run in runs.values() if run)
+    full_result(id, home)  # or there is nothing to vary
+    runs = [(each, kept(each.id, home)) for each in experiment.claims]
+    seconds = max(int(run.record["seconds"]) for _, run in runs if run)
     length = "full" if seconds < FULL_IF_UNDER else "short"
 
     def again(change: str) -> dict[str, list[float]]:
@@ -277,7 +282,7 @@ def vary(id: str, folder: str | Path | None = None, jobs: int = 1) -> list[Path]
     with ThreadPoolExecutor(jobs) as pool:
         again_all = dict(zip(VARIATIONS, pool.map(again, VARIATIONS), strict=True))
     paths = []
-    for each, run in runs.items():
+    for each, run in runs:
         if run is None:
             continue
         rows = []

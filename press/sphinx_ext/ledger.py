@@ -1,6 +1,7 @@
 """`{ledger}`: a table of claims a chapter, with what was measured, the controls and the verdict.
 
-With `:mini:` one short table of all claims. With `:only: 2` the claims of one chapter.
+With `:only: 2` the claims of one chapter. With `:few: 2.5 3.1` a short table of those, for the
+front page.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 
+from press.files import ROOT
 from press.ledger import COLORS, Record, ledger
 from press.sphinx_ext.parts import FromNotebooks, number, plain, table
 
@@ -25,17 +27,26 @@ def spread(reading: Record) -> str:
 
 
 def measured(record: Record) -> list[str]:
-    """What was measured, a line for the chapter's run and one for the kept long run if any."""
-    lines = [f"{record['quantity']}: {spread(record)} {record['unit']}".strip() + seeds(record)]
-    if kept := record.get("long"):
-        lines.append(f"kept run: {spread(kept)} {record['unit']}".strip() + seeds(kept))
-    return lines
+    """What was measured, over how many units, and whether it is stable."""
+    counted = f", {record['n']} {record['units']}" if record["n"] else ", closed form"
+    result = [f"{record['quantity']}: {spread(record)} {record['unit']}".strip() + counted]
+    if record["stable"] is None:
+        return result
+    rows = record["stability"]
+    turned = [f"{row['change']} ({row['length']}): {row['verdict']}" for row in rows]
+    agreed = "stable" if record["stable"] else "not stable"
+    return [*result, f"{agreed}; " + ", ".join(turned)]
 
 
-def seeds(record: Record) -> str:
-    """How many seeds stand behind a number."""
-    count = record["seeds"]
-    return f", {count} seed{'s' if count != 1 else ''}" if count else ", closed form"
+def ruled(record: Record) -> list[str]:
+    """The rule, when it was last changed and after what, and the condition if there is one."""
+    seen = "nothing had been seen" if record["seen_before"] == "nothing" else (
+        f"results had been seen: {record['seen_before']}"
+    )  # fmt: skip
+    result = [f"{record['rule']}.", f"Last changed {record['rule_changed']}; {seen}."]
+    if record["condition"]:
+        result.append(f"{record['verdict'].capitalize()}: {record['condition']}")
+    return result
 
 
 def controls(record: Record) -> list[str]:
@@ -58,7 +69,10 @@ def lines(texts: list[str]) -> list[nodes.Node]:
 class Ledger(FromNotebooks):
     """Every claim of the book with what was measured; the file's head says which options it has."""
 
-    option_spec: ClassVar = {"mini": directives.flag, "only": directives.unchanged_required}
+    option_spec: ClassVar = {
+        "few": directives.unchanged_required,
+        "only": directives.unchanged_required,
+    }
 
     def run(self) -> list[nodes.Node]:
         titles = {int(book.path.stem[:2]): book.title for book in self.books}
@@ -67,13 +81,20 @@ class Ledger(FromNotebooks):
             records = [record for record in records if record["chapter"] == int(only)]
         if not records:
             return [nodes.paragraph("", "No claim has been measured yet.")]
-        if "mini" in self.options:
-            return [self.tally(records), self.short(records)]
+        if few := self.options.get("few"):
+            known = {record["id"]: record for record in records}
+            if missing := [id for id in few.split() if id not in known]:
+                raise self.error(f"few: no claim {', '.join(missing)} has been measured")
+            return [self.tally(records), self.short([known[id] for id in few.split()])]
         chapters = sorted({record["chapter"] for record in records})
         tables: list[nodes.Node] = [
             self.full(chapter, titles.get(chapter, ""), records) for chapter in chapters
         ]
-        return tables if only else [self.tally(records), *tables]
+        if only:
+            return tables
+        script = (ROOT / "assets" / "ledger.js").read_text(encoding="utf-8")
+        work = nodes.raw("", f"<script type='module'>\n{script}</script>", format="html")
+        return [self.tally(records), self.filter(records), *tables, work]
 
     def claim(self, record: Record) -> list[nodes.Node]:
         """The claim's number, linked to its card."""
@@ -81,13 +102,32 @@ class Ledger(FromNotebooks):
 
     def tally(self, records: list[Record]) -> nodes.paragraph:
         """How many claims there are, and how they fared."""
-        counts = {
-            verdict: sum(record["verdict"] == verdict for record in records) for verdict in COLORS
-        }
-        parts = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+        parts = [f"{count} {verdict}" for verdict, count in self.counts(records).items()]
         listed = " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
         word = "claim" if len(records) == 1 else "claims"
         return nodes.paragraph("", f"{len(records)} {word} tested so far: {listed}.")
+
+    @staticmethod
+    def counts(records: list[Record]) -> dict[str, int]:
+        counts = {
+            verdict: sum(record["verdict"] == verdict for record in records) for verdict in COLORS
+        }
+        return {verdict: count for verdict, count in counts.items() if count}
+
+    def filter(self, records: list[Record]) -> nodes.raw:
+        """Buttons that show the claims of one verdict; the page's script gives them their work."""
+        buttons = "".join(
+            f"<button type='button' data-verdict='{verdict}' aria-pressed='false'>{verdict} "
+            f"({count})</button>"
+            for verdict, count in self.counts(records).items()
+        )
+        return nodes.raw(
+            "",
+            "<div class='ledger-filter' role='group' aria-label='Show one verdict' hidden>"
+            f"<button type='button' data-verdict='' aria-pressed='true'>all</button>{buttons}"
+            "</div>",
+            format="html",
+        )
 
     def short(self, records: list[Record]) -> nodes.table:
         rows = [
@@ -107,13 +147,14 @@ class Ledger(FromNotebooks):
                 plain(record["statement"]),
                 lines(measured(record)),
                 lines(controls(record)),
+                lines(ruled(record)),
             ]
             for record in records
             if record["chapter"] == chapter
         ]
         caption = f"The claims of chapter {chapter}" + (f", {title}" if title else "")
-        heads = ["Claim", "Verdict", "Statement", "Measured", "Controls"]
-        return table(caption, heads, rows, [6, 12, 36, 22, 24], "ledger")
+        heads = ["Claim", "Verdict", "Statement", "Measured", "Controls", "Rule"]
+        return table(caption, heads, rows, [6, 10, 26, 20, 18, 20], "ledger")
 
 
 def setup(app: Sphinx) -> None:
