@@ -130,3 +130,20 @@ def test_a_folded_solution_opens(browser) -> None:
     folded.locator("button").first.click()
     paragraph.wait_for(state="visible", timeout=5_000)
     context.close()
+
+
+def test_the_ledger_shows_one_verdict(browser) -> None:
+    context = browser.new_context(viewport=DESK)
+    try:
+        tab = context.new_page()
+        open_page(tab, "pages/ledger")
+        seen = "[...document.querySelectorAll('table.ledger .sd-badge')].filter(e => e.checkVisibility())"
+        every = tab.evaluate(f"{seen}.length")
+        tab.get_by_role("button", name="refuted").click()
+        words = tab.evaluate(f"{seen}.map(e => e.textContent)")
+        assert 0 < len(words) < every
+        assert set(words) == {"refuted"}
+        tab.get_by_role("button", name="all").click()
+        assert tab.evaluate(f"{seen}.length") == every
+    finally:
+        context.close()

@@ -200,7 +200,11 @@ def test_the_ledger_shows_every_claim_and_leads_to_its_card(page: str) -> None:
         assert soup(card.relative_to(HTML).with_suffix("").as_posix()).select_one(f"#{fragment}")
         shown[link.get_text()] = row.select_one(".sd-badge").get_text()
     assert shown
-    assert shown == {record["id"]: record["verdict"] for record in ledger()}
+    judged = {record["id"]: record["verdict"] for record in ledger()}
+    if page == "index":  # shows the most surprising six
+        assert len(shown) == 6
+        judged = {id: judged[id] for id in shown}
+    assert shown == judged
 
 
 def test_ledger_tables_have_captions_and_heads() -> None:
