@@ -137,7 +137,8 @@ def test_the_ledger_shows_one_verdict(browser) -> None:
     try:
         tab = context.new_page()
         open_page(tab, "pages/ledger")
-        seen = "[...document.querySelectorAll('table.ledger .sd-badge')].filter(e => e.checkVisibility())"
+        badges = "[...document.querySelectorAll('table.ledger .sd-badge')]"
+        seen = f"{badges}.filter(badge => badge.checkVisibility())"
         every = tab.evaluate(f"{seen}.length")
         tab.get_by_role("button", name="refuted").click()
         words = tab.evaluate(f"{seen}.map(e => e.textContent)")
