@@ -118,15 +118,12 @@ class Ledger(FromNotebooks):
         first = next(each for each in sorted(FILES, key=order) if FILES[each] == file)
         pictures = [path for each in (id, first) if (path := KEPT / f"{each}.png").is_file()]
         found = [("experiment", file), *(("picture", path) for path in pictures[:1])]
-        return [
-            nodes.inline(
-                "",
-                "",
-                nodes.reference("", word, refuri=f"{present(ROOT)}/blob/main/{path.relative_to(ROOT)}"),
-                classes=["line"],
-            )
+        here = f"{present(ROOT)}/blob/main"
+        links = [
+            nodes.reference("", word, refuri=f"{here}/{path.relative_to(ROOT).as_posix()}")
             for word, path in found
         ]
+        return [nodes.inline("", "", link, classes=["line"]) for link in links]
 
     def tally(self, records: list[Record]) -> nodes.paragraph:
         """How many claims there are, and how they fared."""
