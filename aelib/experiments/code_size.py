@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aelib import data, figures, fit, measures, models
-from aelib.claims import Claim, above, below
+from aelib.claims import Claim, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 from aelib.training import History

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aelib import data, figures, fit, models, objectives
-from aelib.claims import Claim, above, below, between
+from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 
@@ -161,7 +161,7 @@ def picture(result: Result):
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 1000},
+    short={"seeds": 3, "steps": 600},
     full={"seeds": 10, "steps": 8000},
     picture=picture,
 )

@@ -68,7 +68,7 @@ def flat_photos(directions: int = 16) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return train, test, basis[:directions], basis[directions:]
 
 
-def run(seeds: int, steps: int) -> Result:
+def run(seeds: int, steps: int, others: int = 1000) -> Result:
     """The identity dial on deep nets, the gain dial on linear ones, and their controls."""
     train, test, inside, outside = flat_photos()
 
@@ -82,7 +82,7 @@ def run(seeds: int, steps: int) -> Result:
 
     def linear(gain: float):
         nets = models.replicate(lambda: models.LinearAutoencoder(SHAPE, gain=gain), seeds)
-        fit(nets, train, steps=1000, lr=2e-3, label=f"gain {gain}")
+        fit(nets, train, steps=others, lr=2e-3, label=f"gain {gain}")
         return nets
 
     def kappa(nets, directions: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def run(seeds: int, steps: int) -> Result:
     dialled = [dial(alpha) for alpha in ALPHAS]
     across = torch.stack([kappa(nets, outside) for nets in dialled], 1)  # (seeds, alphas)
     along = torch.stack([kappa(nets, inside) for nets in dialled], 1)
-    subtracting = dial(1.0, steps=800, objective=objectives.denoise(data.gaussian(0.2)))
+    subtracting = dial(1.0, steps=others, objective=objectives.denoise(data.gaussian(0.2)))
     before, after = (dial(0.0, steps=count, init="he") for count in (0, steps))
     spread = torch.stack(
         [rms(entries(nets) - alpha) for nets, alpha in zip(dialled, ALPHAS, strict=True)], 1
@@ -166,7 +166,7 @@ def picture(result: Result):
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 300},
+    short={"seeds": 3, "steps": 200, "others": 500},
     full={"seeds": 10, "steps": 3000},
     picture=picture,
 )

@@ -170,7 +170,7 @@ def picture(result: Result):
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 400, "width": 128, "counts": [8, 32, 128]},
+    short={"seeds": 3, "steps": 300, "width": 96, "counts": [8, 32, 128]},
     full={"seeds": 10, "steps": 5000, "width": 256, "counts": [16, 32, 64, 128, 256, 512]},
     picture=picture,
 )
