@@ -204,8 +204,8 @@ def picture(result: Result):
         spots = np.concatenate(list(found.values() if isinstance(found, dict) else found))
         look = {"marker": stroke.marker, "edgecolors": "black", "linewidths": 0.6, "zorder": 3}
         right.scatter(*spots.T, 34, stroke.color, label=name, **look)
-    right.set(xlabel="lost detail ℓ", ylabel="sharpness, share of the real", ylim=(0.2, 1.3))
-    right.legend(loc="lower left", handletextpad=0, borderaxespad=0, fontsize=9)
+    right.set(xlabel="lost detail ℓ", ylabel="sharpness, share of the real", ylim=(0.3, 1.2))
+    right.legend(loc="upper right", handletextpad=0, borderaxespad=0, fontsize=9)
     return figure
 
 

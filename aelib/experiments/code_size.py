@@ -162,43 +162,36 @@ def run(seeds: int, steps: int, codes: Sequence[int] = CODES) -> Result:
 
 
 def picture(result: Result):
-    """Unexplained variance by code size; along the training with a code of 48; copies."""
-    figure, axes = figures.canvas(2, 2, height=7)
+    """Unexplained variance by code size, and along the training with a code of 48."""
+    figure, (left, right) = figures.canvas(1, 2, height=3.8)
     errors, followed = result.show["errors"], dict(result.show["followed"])
+    look: dict = {"logx": True, "logy": True, "legend": "above"}
     figures.curves(
         result.show["codes"],
         {name: errors[name] for name in ("bent net", "PCA")},
         xlabel="code size k",
         ylabel="variance unexplained",
-        logx=True,
-        logy=True,
-        legend="above",
-        ax=axes[0],
+        ax=left,
+        **look,
     )
-    copies = {name: torch.as_tensor(rows) for name, rows in result.show["copies"].items()}
-    figures.grid(list(copies.values()), labels=list(copies), ax=axes[1])
     steps = followed.pop("steps")
+    names = {"bent net, started at PCA": "bent net from PCA"}
     figures.curves(
         steps,
-        {name.replace("bent net, started", "started"): rows for name, rows in followed.items()},
+        {names.get(name, name): rows for name, rows in followed.items()},
         lines={"PCA": float(np.mean(errors["PCA"][:, -1]))},
         xlabel="training steps, code of 48",
-        ylabel="variance unexplained",
-        logx=True,
-        logy=True,
-        legend="above",
-        ax=axes[2],
-    )
-    figures.bars(
-        {
-            "from random weights": result["code of 48"],
-            "from PCA": result["started at PCA, codes of 32 and 48"],
-        },
-        xlabel="error over PCA's, code of 48",
-        lines={"": 1.0},
-        ax=axes[3],
+        ylabel="",
+        ax=right,
+        **look,
     )
     return figure
+
+
+def copies_picture(result: Result):
+    """Held-out digits and their copies through two small codes."""
+    copies = {name: torch.as_tensor(rows) for name, rows in result.show["copies"].items()}
+    return figures.grid(list(copies.values()), labels=list(copies))
 
 
 EXPERIMENT = Experiment(

@@ -152,7 +152,7 @@ def picture(result: Result):
         xlabel="training steps",
         ylabel="κ along the normal",
         logx=True,
-        legend="above",
+        legend="ends",
         ax=axes[3],
     )
     return figure
