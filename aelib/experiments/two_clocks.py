@@ -105,7 +105,7 @@ def clocks(followed: Mapping[str, np.ndarray], logs: Sequence[int]) -> dict[str,
 def run(seeds: int, steps: int, width: int, counts: Sequence[int]) -> Result:
     """A copier and a denoiser of each number of digits, followed."""
     digits = data.load("digits")
-    logs = sorted({1, *np.geomspace(4, steps, 40).astype(int).tolist()})
+    logs = sorted({1, *np.geomspace(4, steps, 30).astype(int).tolist()})
     sets = {
         n: [digits.take(n, seed=random.moved(seed)).train for seed in range(seeds)] for n in counts
     }
