@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aelib import data, fit, measures, models
+from aelib import data, figures, fit, measures, models
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
@@ -31,11 +31,13 @@ CLAIM = Claim(
     also=("stop at t = 1/2σ²", "best early stop, photographs"),
     fails_when="The stopping time ignores σ, the steps are Adam's, or the start is not near zero.",
     unit="dB",
+    units="divisions",
 )
 
 SIGMAS = (0.1, 0.2, 0.3, 0.5)
 LR = 4.0
 STOPS = sorted({0, *np.geomspace(1, 800, 48).round().astype(int).tolist()})
+FOLLOWED = {1: "v₁", 5: "v₅", 15: "v₁₅", 30: "v₃₀"}
 TIMES = 2 * LR * np.array(STOPS) / 64
 
 
@@ -182,14 +184,81 @@ def run(seeds: int, steps: int) -> Result:
     show = {
         "divisions": divisions,
         "worlds": worlds,
-        "shares": shares,
+        "shares": {i: torch.stack([share[:, i - 1] for share in shares]) for i in FOLLOWED},
+        "variances": torch.stack([variances for _, _, variances in worlds]),
         "before": torch.stack(before),
         "after": torch.stack(after),
         "short": short,
         "gains": gains,
-        "paths": paths,
+        "paths": {name: np.asarray(gained) for name, gained in paths.items()},
     }
-    return Result(readings, show)
+    keep = ("shares", "variances", "before", "after", "short", "gains", "paths")
+    return Result(readings, show, keep)
+
+
+def picture(result: Result):
+    """The shares that are copied: over time from zero, and by direction from twenty digits."""
+    figure, (left, right) = figures.canvas(1, 2, height=3.2)
+    shares = result.show["shares"]
+    figures.curves(
+        TIMES[1:],
+        {name: shares[i][:, 1:] for i, name in FOLLOWED.items()},
+        xlabel="training time t",
+        ylabel="share copied, sᵢ",
+        logx=True,
+        legend="above",
+        ax=left,
+    )
+    for i in FOLLOWED:
+        rate = float(result.show["variances"][0][i - 1])
+        formula = 1 - np.exp(-rate * TIMES[1:])
+        left.plot(TIMES[1:], formula, color="black", linewidth=1, linestyle=":")
+    figures.curves(
+        np.arange(1, 65),
+        {"start": result.show["before"], "end": result.show["after"]},
+        xlabel="direction, strongest first",
+        ylabel="share copied, sᵢ",
+        legend="above",
+        ax=right,
+    )
+    right.axvline(19.5, color="black", linewidth=1, linestyle=":")
+    return figure
+
+
+def early_stop_picture(result: Result):
+    """The gain along the path at σ = 0.2; how far the best stop falls short, with controls."""
+    figure, (top, bottom) = figures.canvas(2, 1, height=6)
+    gains, short, paths = (result.show[name] for name in ("gains", "short", "paths"))
+    names = {"Wiener filter": "Wiener filter", "best truncated PCA": "best PCA"}
+    figures.curves(
+        TIMES[1:],
+        {"early stop": gains[:, 1:]},
+        lines={label: float(np.mean(paths[name])) for name, label in names.items()},
+        xlabel="training time t",
+        ylabel="gain at σ = 0.2 (dB)",
+        logx=True,
+        legend="ends",
+        ax=top,
+    )
+    figures.curves(
+        SIGMAS,
+        {name: short[name] for name in list(short)[:4]},
+        lines={"0.2 dB": 0.2},
+        xlabel="noise σ",
+        ylabel="dB below Wiener",
+        legend="above",
+        ax=bottom,
+    )
+    return figure
+
+
+def paths_picture(result: Result):
+    """The best gain on the way at σ = 0.2, for other starts, depths and optimisers."""
+    return figures.bars(
+        result.show["paths"],
+        xlabel="best denoising gain on the way, σ = 0.2 (dB)",
+        controls=("Wiener filter", "best truncated PCA"),
+    )
 
 
 EXPERIMENT = Experiment(
@@ -197,4 +266,5 @@ EXPERIMENT = Experiment(
     run=run,
     short={"seeds": 3, "steps": 3000},
     full={"seeds": 10, "steps": 3000},
+    picture=picture,
 )

@@ -5,47 +5,79 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from aelib import checks, data, fit, measures, models
-from aelib.claims import Claim, above, below
+from aelib import checks, data, figures, fit, measures, models, random
+from aelib.claims import Claim, above, below, label
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 
 MANY = Claim(
     id="2.4",
-    statement="With many training images the net does not store them.",
-    source="the document, section 2",
-    reading="share, 1024 images",
-    measure="share of held-out digits returned nearer to a training image, 1,024 images",
+    statement="With many training images the net does not store them, be it after equally many "
+    "steps or where it fits them as closely as few.",
+    source="our second question to the document's section 2, whose memorising is the identity",
+    reading="H at equal fit, 256 images, wide net",
+    measure="H, share of held-out digits that the iterated net takes to a training image, when a "
+    "thousandth of the training variance is missed; 256 images",
     supported={
+        "H at equal fit, 256 images, wide net": below(0.1),
+        "missed there, 256 images, wide net": below(0.0015),
+        "H at equal fit, 16 images, narrow net": above(0.2),
         "share, 1024 images": below(0.1),
-        "share, 4 images": above(0.85),
-        "untrained, share, 1024 images": above(0.9),
+        "H, 1024 images": below(0.05),
     },
-    controls=("untrained, share, 1024 images",),
-    also=("PCA, share, 4 images", "PCA, share, 1024 images"),
-    fails_when="There are few images: below some tens here, outputs resemble training images.",
+    conditional={"share, 1024 images": below(0.1), "H, 1024 images": below(0.05)},
+    condition="after equally many steps, when many images are also fitted less closely; at equal "
+    "fit it was not shown",
+    refuted={
+        "H at equal fit, 256 images, wide net": above(0.1),
+        "missed there, 256 images, wide net": below(0.0015),
+    },
+    controls=("untrained, share, 1024 images", "PCA, share, 4 images"),
+    also=("training variance missed, 4 images", "training variance missed, 1024 images"),
+    fails_when="There are few images for the net's width, and it fits them closely.",
+    rule_changed="2026-11-26",
+    seen_before="first run",
 )
 FEW = Claim(
     id="2.5",
-    statement="With few images training images are attractors; with many none is.",
-    source="against the document, section 2; Radhakrishnan et al. 2018, 2020",
+    statement="With few images training images are attractors; at equal fit a wider net stores "
+    "more of them.",
+    source="Radhakrishnan et al. 2018, 2020",
     reading="H, 4 images",
     measure="H, share of held-out digits that the iterated net takes to a training image, 4 images",
     supported={
         "H, 4 images": above(0.9),
-        "H, 256 images": below(0.05),
-        "H, 1024 images": below(0.05),
+        "untrained, H, 4 images": below(0.05),
+        "PCA, H, 4 images": below(0.05),
+        "H at equal fit, 64 images, wide − narrow": above(0.2),
+    },
+    conditional={
+        "H, 4 images": above(0.9),
         "untrained, H, 4 images": below(0.05),
         "PCA, H, 4 images": below(0.05),
     },
+    condition="that few images are stored is clear; that width matters at equal fit is not",
     controls=("untrained, H, 4 images", "PCA, H, 4 images"),
-    also=("H, 16 images", "H, 64 images"),
+    also=(
+        "H, 16 images",
+        "H, 64 images",
+        "H, 256 images",
+        "H at equal fit, 64 images, wide net",
+        "missed there, 64 images, wide net",
+        "missed there, 64 images, narrow net",
+    ),
     fails_when="There is a skip from input to output, or one hidden layer and more than a few "
     "images.",
+    rule_changed="2026-11-26",
+    seen_before="prototype",
 )
 
+FIT = 1e-3  # of the training variance missed: where nets are compared
+FITTED = (("16 images, narrow net", 16, 0), ("64 images, narrow net", 64, 0),
+          ("64 images, wide net", 64, 1), ("256 images, wide net", 256, 1))  # fmt: skip
 COUNTS, DEPTHS = (4, 16, 64), (1, 3, 5)
 ALL_COUNTS = (*COUNTS, 256, 1024)
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -57,10 +89,12 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def stored(nets: Sequence, sets: Sequence[Tensor], digits: data.Images) -> tuple[Tensor, Tensor]:
+def stored(
+    nets: Sequence, sets: Sequence[Tensor], digits: data.Images, times: int = 500
+) -> tuple[Tensor, Tensor]:
     """For each model and its set: the share returned nearer to a training image, and H."""
     nearer = measures.nearer_training(nets, digits.test, sets)
-    recall = measures.memory(nets, sets, digits.test[:60], times=500)
+    recall = measures.memory(nets, sets, digits.test[:60], times=times)
     return nearer.float().mean(1), recall.recalled.float().mean(1)
 
 
@@ -74,35 +108,170 @@ def train(sets: Sequence[Tensor], steps: int, **options) -> list[models.MLPAutoe
     return nets
 
 
-def run(seeds: int, steps: int, whole_map: bool = False) -> Result:
-    """Share and H by number of images, with controls; by depth and kind too for `whole_map`."""
-    digits, readings = data.load("digits"), {}
+def missed(nets: Sequence, sets: Sequence[Tensor]) -> np.ndarray:
+    """Share of the training images' variance that copies miss, (nets,)."""
+    return np.asarray(measures.unexplained_variance(nets, list(sets)))
+
+
+def follow(
+    sets: Sequence[Tensor], width: int, steps: int, digits: data.Images, records: int = 8
+) -> dict:
+    """Training variance missed and H along a training, both (nets, records)."""
+    shape, n = checks.shape(sets[0].shape[1:]), len(sets[0])
+    nets = models.replicate(lambda: models.MLPAutoencoder(shape, width=width, depth=5), len(sets))
+    logs = sorted({1, *np.geomspace(max(2, steps // 30), steps, records).astype(int).tolist()})
+    found: list[tuple] = []
+
+    def note(now: dict) -> None:
+        recall = measures.memory(now["models"], list(sets), digits.test[:40], times=300)
+        found.append((missed(now["models"], sets), recall.recalled.float().mean(1).numpy()))
+
+    fit(nets, sets, steps=steps, batch_size=min(n, 64), log_at=logs, callback=note)
+    errors, recalled = (np.stack(rows, 1) for rows in zip(*found, strict=True))
+    return {"steps": np.array(logs), "missed": errors, "H": recalled}
+
+
+def at_fit(followed: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Missed variance and H, (nets,), at the first record that misses no more than `FIT`.
+
+    At the last record where none does; what is missed then says so.
+    """
+    reached = followed["missed"] <= FIT
+    first = np.where(reached.any(1), reached.argmax(1), reached.shape[1] - 1)
+    rows = np.arange(len(first))
+    return followed["missed"][rows, first], followed["H"][rows, first]
+
+
+def run(
+    seeds: int,
+    steps: int,
+    widths: Sequence[int],
+    until: int,
+    map_steps: int = 0,
+    times: int = 500,
+    records: int = 8,
+) -> Result:
+    """Share and H by number of images, by depth and kind, and along trainings of two widths."""
+    digits, readings, followed = data.load("digits"), {}, {}
 
     def sets_of(n: int) -> list[Tensor]:
-        return [digits.take(n, seed=seed).train for seed in range(seeds)]
+        return [digits.take(n, seed=random.moved(seed)).train for seed in range(seeds)]
 
-    def note(nets: Sequence, n: int, label: str, who: str = "") -> None:
-        shares, recalled = stored(nets, sets_of(n), digits)
-        readings[f"{who}share, {label}"], readings[f"{who}H, {label}"] = shares, recalled
+    def note(nets: Sequence, n: int, name: str, who: str = "") -> None:
+        shares, recalled = stored(nets, sets_of(n), digits, times)
+        readings[f"{who}share, {name}"], readings[f"{who}H, {name}"] = shares, recalled
 
     for n in ALL_COUNTS:
         sets = sets_of(n)
-        note(train(sets, steps), n, f"{n} images")
+        nets = train(sets, steps)
+        note(nets, n, f"{n} images")
+        readings[f"training variance missed, {n} images"] = missed(nets, sets)
         note(train(sets, 0), n, f"{n} images", "untrained, ")
         note(measures.pca_filter(sets), n, f"{n} images", "PCA, ")  # all that they span
-    if whole_map:
-        for depth in DEPTHS[:-1]:
-            for n in COUNTS:
-                note(train(sets_of(n), steps, depth=depth), n, f"{n} images, depth {depth}")
-        for name, options in VARIANTS.items():
-            if options:
-                note(train(sets_of(16), steps, **options), 16, f"16 images, {name}")
-    return Result(readings)
+    for name, n, wide in FITTED:
+        followed[name] = follow(sets_of(n), widths[wide], until, digits, records)
+        errors, recalled = at_fit(followed[name])
+        readings[f"missed there, {name}"] = errors
+        readings[f"H at equal fit, {name}"] = recalled
+    readings["H at equal fit, 64 images, wide − narrow"] = (
+        readings["H at equal fit, 64 images, wide net"]
+        - readings["H at equal fit, 64 images, narrow net"]
+    )
+    for depth in DEPTHS[:-1] if map_steps else ():
+        for n in COUNTS:
+            note(train(sets_of(n), map_steps, depth=depth), n, f"{n} images, depth {depth}")
+    for name, options in VARIANTS.items() if map_steps else ():
+        if options:
+            note(train(sets_of(16), map_steps, **options), 16, f"16 images, {name}")
+    shown = {label(key): np.asarray(values) for key, values in readings.items()}
+    return Result(readings, {"followed": followed, "table": shown}, keep=("followed", "table"))
+
+
+def picture(result: Result):
+    """Share and H by number of images; missed variance and H along trainings."""
+    figure, axes = figures.canvas(2, 2, height=7)
+    table, followed = result.show["table"], result.show["followed"]
+    words = {"share": ("share that comes nearer", "once"), "H": ("share ending there, H", "often")}
+    for ax, (what, (ylabel, times)) in zip(axes, words.items(), strict=False):
+        figures.curves(
+            ALL_COUNTS,
+            {
+                name: np.stack([table[f"{who}{what}, {n} images"] for n in ALL_COUNTS], 1)
+                for name, who in (
+                    ("trained", ""),
+                    ("untrained", "untrained, "),
+                    ("PCA", "PCA, "),
+                )
+            },
+            xlabel="training images n",
+            ylabel=ylabel,
+            logx=True,
+            ylim=(-0.05, 1.05),
+            legend="above",
+            title=f"applied {times}",
+            ax=ax,
+        )
+    steps = next(iter(followed.values()))["steps"]
+    for ax, what, ylabel in (
+        (axes[2], "missed", "training variance missed"),
+        (axes[3], "H", "share ending there, H"),
+    ):
+        figures.curves(
+            steps,
+            {name.replace(" net", ""): np.maximum(rows[what], 1e-8 if what == "missed" else 0)
+             for name, rows in followed.items()},
+            lines={"compared": FIT} if what == "missed" else None,
+            xlabel="training steps",
+            ylabel=ylabel,
+            logx=True,
+            logy=what == "missed",
+            legend="above",
+            ax=ax,
+        )  # fmt: skip
+    return figure
+
+
+def map_picture(result: Result):
+    """H by depth and number of images, and by kind of net at 16 images."""
+    table = result.show["table"]
+    cells = [
+        [
+            np.mean(table[f"H, {n} images" + (f", depth {depth}" if depth != 5 else "")])
+            for n in COUNTS
+        ]
+        for depth in DEPTHS
+    ]
+    kinds = {
+        name: table["H, 16 images" + (f", {name}" if options else "")]
+        for name, options in VARIANTS.items()
+    }
+    figure, (left, right) = figures.canvas(1, 2)
+    figures.heat(
+        cells,
+        xlabels=[str(n) for n in COUNTS],
+        ylabels=[str(depth) for depth in DEPTHS],
+        xlabel="training images",
+        ylabel="hidden layers",
+        label="",
+        title="H",
+        ax=left,
+    )
+    figures.bars(kinds, xlabel="H, 16 images", ax=right)
+    return figure
 
 
 EXPERIMENT = Experiment(
     claims=(MANY, FEW),
     run=run,
-    short={"seeds": 3, "steps": 1000, "whole_map": True},
-    full={"seeds": 6, "steps": 5000},
+    short={
+        "seeds": 3,
+        "steps": 250,
+        "widths": [64, 128],
+        "until": 120,
+        "times": 60,
+        "records": 3,
+    },
+    full={"seeds": 6, "steps": 3000, "widths": [128, 512], "until": 6000, "map_steps": 3000},
+    picture=picture,
+    chunk=2,
 )

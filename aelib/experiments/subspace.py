@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from aelib import data, fit, measures, models, random
+from aelib import data, figures, fit, measures, models, random
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
@@ -68,6 +70,12 @@ def run(seeds: int, steps: int) -> Result:
         (nn.functional.normalize(column, dim=-1) @ directions[:4].T).abs().amax(-1).mean()
         for column in columns
     ]
+    basis = torch.linalg.qr(columns[0].T).Q  # (64, 4)
+    pictures = {  # of the first net; its subspace's part of each direction last
+        "PCA's\ndirections": directions[:4],
+        "the net's\ncolumns": columns[0],
+        "directions from\nthe columns": directions[:4] @ basis @ basis.T,
+    }
     readings = {
         "code of 4": history_4["distance"][:, -1],
         "untrained": history_4["distance"][:, 0],
@@ -80,10 +88,39 @@ def run(seeds: int, steps: int) -> Result:
         "directions": directions,
         "variances": variances,
         "columns": columns,
-        "code of 4": history_4,
-        "code of 8": history_8,
+        "code of 4": followed(history_4),
+        "code of 8": followed(history_8),
+        "pictures": {name: rows.view(-1, *digits.shape) for name, rows in pictures.items()},
     }
-    return Result(readings, show)
+    return Result(readings, show, keep=("variances", "code of 4", "code of 8", "pictures"))
+
+
+def followed(history: History) -> dict[str, np.ndarray]:
+    """Steps, distances and losses as arrays."""
+    found = {name: history[name] for name in ("distance", "loss")}
+    return {"steps": history.steps[1:], **{name: rows[:, 1:] for name, rows in found.items()}}
+
+
+def picture(result: Result):
+    """The distance along the training; directions and columns of one net."""
+    figure, (top, bottom) = figures.canvas(2, 1, height=6.2)
+    four, eight = result.show["code of 4"], result.show["code of 8"]
+    figures.curves(
+        four["steps"],
+        {"code of 4": four["distance"], "code of 8": eight["distance"]},
+        lines={"random subspace": float(result["random subspace"].mean())},
+        xlabel="steps of gradient descent",
+        ylabel="distance from\nPCA's subspace",
+        logy=True,
+        ax=top,
+    )
+    shown = {name: torch.as_tensor(rows) for name, rows in result.show["pictures"].items()}
+    figures.grid(
+        [0.5 + rows / rows.abs().amax((1, 2, 3), keepdim=True) / 2 for rows in shown.values()],
+        labels=list(shown),
+        ax=bottom,
+    )
+    return figure
 
 
 EXPERIMENT = Experiment(
@@ -91,4 +128,5 @@ EXPERIMENT = Experiment(
     run=run,
     short={"seeds": 3, "steps": 400},
     full={"seeds": 10, "steps": 400},
+    picture=picture,
 )
