@@ -84,7 +84,7 @@ def build(kind: str, channels: int) -> nn.Module:
 
 def run(seeds: int, steps: int, size: int) -> Result:
     """Copiers with the layer, without, and with nothing but the layer between single pixels."""
-    photos = data.load("photos", size=size)
+    photos = data.load("photos", size=size, test=128)
     channels = photos.shape[0]
     nets = {kind: models.replicate(lambda k=kind: build(k, channels), seeds) for kind in KINDS}
     untrained = models.replicate(lambda: build("attention", channels), seeds)
@@ -102,12 +102,11 @@ def run(seeds: int, steps: int, size: int) -> Result:
     blank = [measures.mean_image(photos.train)] * seeds
     readings["mean image, G(0.2)"] = pooled_gain(blank, photos.test, NOISE)
 
-    lively = photos.test[photos.test.flatten(1).std(1).argsort(descending=True)][:60:10]
+    lively = photos.test[photos.test.flatten(1).std(1).argsort(descending=True)][:30:5]
     noisy = NOISE(lively, random.generator(3))
     with torch.no_grad():
         outputs = {kind: group[0](noisy) for kind, group in nets.items()}
-    gained = {kind: readings[f"{kind}, G(0.2)"] for kind in KINDS}
-    show = {"clean": lively, "noisy": noisy, "outputs": outputs, "gains": gained}
+    show = {"clean": lively, "noisy": noisy, "outputs": outputs}
     return Result(readings, show, tuple(show))
 
 
@@ -123,7 +122,8 @@ def picture(result: Result):
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 100, "size": 8},
+    short={"seeds": 3, "steps": 40, "size": 8},
     full={"seeds": 10, "steps": 1500, "size": 16},
     picture=picture,
+    chunk=5,
 )

@@ -138,7 +138,7 @@ def picture(result: Result):
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 600},
-    full={"seeds": 10, "steps": 3000},
+    short={"seeds": 3, "steps": 300},
+    full={"seeds": 10, "steps": 2000},
     picture=picture,
 )

@@ -97,7 +97,14 @@ def leftovers(
     plain = inversion.Recipe(parameterization=inversion.Pixels(), init_contrast=1.0, steps=search)
     half = [search // 2]
     result = inversion.invert(
-        model, images, layers, recipe=plain, init=start, log_at=half, label="reading back"
+        model,
+        images,
+        layers,
+        recipe=plain,
+        init=start,
+        log_at=half,
+        until=1e-4,
+        label="reading back",
     )
     before, rows = start - images, []
     for layer in layers:
@@ -225,7 +232,7 @@ def picture(result: Result):
 EXPERIMENT = Experiment(
     claims=(GAUSSIAN, REMOVED),
     run=run,
-    short={"seeds": 3, "steps": 300, "search": 150, "unets": 3, "images": 6},
-    full={"seeds": 10, "steps": 3000, "search": 2000, "unets": 6, "images": 16},
+    short={"seeds": 3, "steps": 200, "search": 60, "unets": 3, "images": 4},
+    full={"seeds": 10, "steps": 3000, "search": 1500, "unets": 6, "images": 12},
     picture=picture,
 )

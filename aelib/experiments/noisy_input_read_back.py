@@ -57,10 +57,11 @@ def read_back(
 ) -> inversion.Inversion:
     """What layers say of the noisy images, found from the mean image."""
     plain = inversion.Recipe(parameterization=inversion.Pixels(), init_contrast=1.0, steps=search)
-    return inversion.invert(model, noisy, layers, recipe=plain, init=start, log_at=[search // 2])
+    how = {"recipe": plain, "init": start, "log_at": [search // 2], "until": 1e-3}
+    return inversion.invert(model, noisy, layers, label="reading back", **how)
 
 
-def run(seeds: int, steps: int, search: int, unets: int, images: int) -> Result:
+def run(seeds: int, steps: int, search: int, unets: int, unet_steps: int, images: int) -> Result:
     """Dense copiers and U-Nets, untrained and trained, whose noisy input is read back."""
     photos = data.load("photos", size=16, channels=1)
     lively = photos.test[photos.test.flatten(1).std(1) > 0.1][::7]
@@ -77,9 +78,10 @@ def run(seeds: int, steps: int, search: int, unets: int, images: int) -> Result:
         return models.UNet(photos.shape, 8, norm="none")
 
     nets = {}
-    for kind, build, n in (("dense", dense, seeds), ("U-Net", unet, unets)):
+    kinds = (("dense", dense, seeds, steps), ("U-Net", unet, unets, unet_steps))
+    for kind, build, n, long in kinds:
         nets[kind] = {state: models.replicate(build, n) for state in STATES}
-        fit(nets[kind]["trained"], photos.train, steps=steps, schedule="cosine", label=kind)
+        fit(nets[kind]["trained"], photos.train, steps=long, schedule="cosine", label=kind)
 
     readings: dict = {}
     seen, first_images = {}, {}
@@ -141,7 +143,7 @@ def picture(result: Result):
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 150, "search": 60, "unets": 3, "images": 4},
-    full={"seeds": 10, "steps": 2000, "search": 800, "unets": 6, "images": 16},
+    short={"seeds": 3, "steps": 120, "search": 50, "unets": 3, "unet_steps": 30, "images": 3},
+    full={"seeds": 10, "steps": 1500, "search": 600, "unets": 6, "unet_steps": 800, "images": 16},
     picture=picture,
 )
