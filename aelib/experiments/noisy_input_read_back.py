@@ -24,9 +24,14 @@ CLAIM = Claim(
         "output, trained": below(0.25),
         "output, trained − untrained": below(-0.3),
         "first layer, trained": above(0.9),
+        "m_g/m_r, output, trained": below(0.1),  # a search that stops early finds no noise either
     },
-    conditional={"output, trained − untrained": below(-0.3)},
+    conditional={
+        "output, trained − untrained": below(-0.3),
+        "m_g/m_r, output, trained": below(0.1),
+    },
     condition="it takes out a part: more than a quarter stays, or the first layer has lost some",
+    refuted={"output, trained − untrained": above(-0.1)},
     controls=(
         "output, untrained",
         "O(noisy) itself",
@@ -34,7 +39,7 @@ CLAIM = Claim(
         "U-Net, output, untrained",
         "U-Net, output, trained − untrained",
     ),
-    also=("third layer, trained", "m_g/m_r, output, trained", "change on doubling, trained"),
+    also=("third layer, trained", "m_g/m_r, output, untrained", "change on doubling, trained"),
     fails_when="The net is a U-Net without skips: it has lost the noise before training, and the "
     "image with it.",
     rule_changed="2026-11-26",
