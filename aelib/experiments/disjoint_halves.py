@@ -7,16 +7,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from aelib import data, fit, measures, models, objectives, random
+from aelib import data, figures, fit, measures, models, objectives, random
 from aelib.claims import Claim, above, below
-from aelib.experiments.copier_and_denoiser import gains
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="3.11",
     statement="Two denoisers trained on disjoint halves of the data agree once the halves are "
-    "large.",
+    "large, and what is left of their disagreement is mostly their starts'.",
     source="Kadkhodaie et al. 2024; this chapter",
     reading="700 digits each",
     measure="disagreement of two denoisers, each trained on its own 700 digits, as a share of σ² "
@@ -25,11 +24,23 @@ CLAIM = Claim(
         "700 digits each": below(0.1),
         "4 digits each": above(0.3),
         "700 each, net − Wiener, gain": above(0),
+        "the start's share": above(0.5),
     },
-    controls=("mean images of 4", "Wiener filters of 4", "same 700, another start"),
+    conditional={"700 digits each": below(0.1), "4 digits each": above(0.3)},
+    condition="agreement alone is meant, which two Wiener filters have as well",
+    controls=(
+        "mean images of 4",
+        "Wiener filters of 4",
+        "Wiener filters of 700",
+        "same 700, another start",
+    ),
     also=("gain, net of 700", "gain, Wiener of 700"),
+    units="pairs of nets",
+    ratios=("the start's share",),
     fails_when="Each half holds few images. And agreement alone proves little: two Wiener filters "
     "agree better.",
+    rule_changed="2026-11-26",
+    seen_before="first run",
 )
 
 SIZES = (4, 32, 200, 700)
@@ -52,6 +63,14 @@ def denoisers(sets: Sequence[Tensor], steps: int, first: int = 0) -> Sequence[nn
     objective = objectives.denoise(NOISE)
     fit(nets, sets, objective=objective, steps=steps, label="halves", seed=first)
     return nets
+
+
+def pooled_gain(nets: Sequence[Callable], images: Tensor, noise: Callable, seed: int = 0) -> Tensor:
+    """10 log₁₀ of the noise's energy over the error's, all images together: dB for each net."""
+    noisy = noise(images, random.generator(seed))
+    with torch.no_grad():
+        left = torch.stack([(model(noisy) - images).square().sum() for model in nets])
+    return 10 * torch.log10((noisy - images).square().sum() / left)
 
 
 def run(seeds: int, steps: int) -> Result:
@@ -79,26 +98,47 @@ def run(seeds: int, steps: int) -> Result:
         )
     }
     others = denoisers(sets[700], steps, first=50)
-    net_gain = gains(nets[700][::2], digits.test, NOISE)
-    wiener_gain = gains(wiener[700][::2], digits.test, NOISE)
+    net_gain = pooled_gain(nets[700][::2], digits.test, NOISE)
+    wiener_gain = pooled_gain(wiener[700][::2], digits.test, NOISE)
+    between = curves["two denoisers"][:, -1]
+    # Each of a pair against the same digits from another start.
+    within = torch.tensor(
+        [disagreement(*pair) for pair in zip(nets[700], others, strict=True)]
+    ).view(-1, 2)
     readings = {
-        "700 digits each": curves["two denoisers"][:, -1],
+        "700 digits each": between,
         "4 digits each": curves["two denoisers"][:, 0],
-        "same 700, another start": [
-            disagreement(*pair) for pair in zip(nets[700][::2], others[::2], strict=True)
-        ],
+        "same 700, another start": within.mean(1),
+        "the start's share": within.mean(1) / between,
         "Wiener filters of 4": curves["two Wiener filters"][:, 0],
+        "Wiener filters of 700": curves["two Wiener filters"][:, -1],
         "mean images of 4": curves["two mean images"][:, 0],
         "gain, net of 700": net_gain,
         "gain, Wiener of 700": wiener_gain,
         "700 each, net − Wiener, gain": net_gain - wiener_gain,
     }
-    return Result(readings, {"curves": curves})
+    show = {"curves": curves, "same digits, another start": within.mean(1)}
+    return Result(readings, show, tuple(show))
+
+
+def picture(result: Result):
+    """Disagreement against the size of a half, and what the start alone makes of 700."""
+    started = float(torch.as_tensor(result.show["same digits, another start"]).mean())
+    return figures.curves(
+        SIZES,
+        result.show["curves"],
+        lines={"same 700, two starts": started},
+        xlabel="digits in each half",
+        ylabel="disagreement / σ²",
+        logx=True,
+        logy=True,
+    )
 
 
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 600},
-    full={"seeds": 10, "steps": 600},
+    short={"seeds": 3, "steps": 300},
+    full={"seeds": 10, "steps": 2000},
+    picture=picture,
 )

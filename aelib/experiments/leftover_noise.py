@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from aelib import data, fit, inversion, measures, models, random
+from aelib import data, figures, fit, inversion, measures, models, random
 from aelib.claims import Claim, above, below, between
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
@@ -24,28 +24,59 @@ GAUSSIAN = Claim(
         "leftover f, untrained": above(0.4),
         "|kurtosis − equation|": below(0.3),
     },
-    controls=("kurtosis of the start", "kurtosis, trained"),
-    also=("in place g, untrained",),
-    fails_when="The net is trained: what is left then keeps more of the start's own noise, and "
-    "over half of its kurtosis.",
+    controls=(
+        "kurtosis of the start",
+        "kurtosis, trained",
+        "mean colour, f from noise",
+        "thumbnail, f from noise",
+    ),
+    also=("in place g, untrained", "arrived, untrained", "m_g/m_r, untrained"),
+    fails_when="The net is trained: less is left then, and it keeps more of the start's own shape.",
 )
 REMOVED = Claim(
     id="3.9",
     statement="Training removes the noise with which an untrained deep net's input comes back.",
     source="the document, section 3",
     reading="from noise, trained − untrained",
-    measure="change of the leftover f of the median image by training, last hidden layer, from "
-    "noise",
-    supported={"from noise, trained − untrained": below(-0.1)},
-    conditional={"from other images, trained − untrained": below(-0.1)},
-    controls=("from noise, untrained", "from other images, untrained"),
-    fails_when="The leftover lies off the data: training teaches the layers to see the data's "
-    "directions and no others.",
+    measure="change of the leftover f of the median image by training, last hidden layer of a "
+    "dense net, from noise",
+    supported={
+        "from noise, trained − untrained": below(-0.1),
+        "from noise, half the evaluations": below(-0.1),
+        "U-Net, from noise, trained − untrained": below(-0.1),
+    },
+    conditional={
+        "from noise, trained − untrained": below(-0.1),
+        "from noise, half the evaluations": below(-0.1),
+    },
+    condition="the net is dense: of a U-Net without skips it was not shown",
+    controls=(
+        "from noise, untrained",
+        "from other images, untrained",
+        "U-Net, from noise, untrained",
+        "mean colour, f from noise",
+        "thumbnail, f from noise",
+    ),
+    also=(
+        "from other images, trained − untrained",
+        "arrived, trained",
+        "arrived, untrained",
+        "m_g/m_r, trained",
+        "m_g/m_r, untrained",
+        "change on doubling, trained",
+        "change on doubling, untrained",
+    ),
+    fails_when="The search stops early: after 150 evaluations the sign is the other one.",
+    rule_changed="2026-11-26",
+    seen_before="first run",
 )
 
 HIDDEN = ("encoder.1", "encoder.3", "encoder.5", "decoder.1", "decoder.3", "decoder.5")
+DEPTHS = (1, 2, 4, 6)  # of the hidden layers, those followed
+LAYERS = tuple(HIDDEN[depth - 1] for depth in DEPTHS)
 STATES = ("untrained", "trained")
 STARTS = ("noise", "other images")
+NUMBERS = ("f", "g", "kurtosis", "median f", "median f at half", "change", "m_g/m_r", "arrived")
 
 
 def uniform_start(images: Tensor, seed: int) -> Tensor:
@@ -54,75 +85,154 @@ def uniform_start(images: Tensor, seed: int) -> Tensor:
     return images + 0.3 * math.sqrt(12) * (drawn - 0.5)
 
 
-def leftovers(model: nn.Module, images: Tensor, start: Tensor, search: int) -> Tensor:
-    """f, g, excess kurtosis and the median image's f, for each hidden layer: (4, layers).
+def leftovers(
+    model: nn.Module, images: Tensor, start: Tensor, search: int, layers=LAYERS
+) -> Tensor:
+    """`NUMBERS` for each layer, (numbers, layers).
 
-    The last is the median image's, for the others are over all images at once, and a single search
-    that runs away can decide them.
+    f, g and kurtosis are over all images at once, the others of the median image: a single search
+    that runs away can decide a sum. A search has arrived if m_g/m_r < .01, or if f changed by less
+    than 2 % in the second half of its evaluations.
     """
     plain = inversion.Recipe(parameterization=inversion.Pixels(), init_contrast=1.0, steps=search)
-    result = inversion.invert(model, images, HIDDEN, recipe=plain, init=start, label="reading back")
+    half = [search // 2]
+    result = inversion.invert(
+        model,
+        images,
+        layers,
+        recipe=plain,
+        init=start,
+        log_at=half,
+        until=1e-4,
+        label="reading back",
+    )
     before, rows = start - images, []
-    for layer in HIDDEN:
-        left = result[layer].images[0] - images
+    for layer in layers:
+        found = result[layer]
+        left = found.images[0] - images
         energy = before.square().sum()
+        f_half = (found.trace["m_i"][0, :, 1] / found.m_i_start[0]).square()
+        change = (found.leftover[0] / f_half.clamp_min(1e-12) - 1).abs()
+        relative = found.m_g[0] / found.m_r[0]
+        arrived = (relative < 0.01) | (change < 0.02)
         rows.append(
             [
                 float(left.square().sum() / energy),
                 float((left * before).sum() / energy),
                 float(measures.excess_kurtosis(left).mean()),
-                float(result[layer].leftover.median()),
+                float(found.leftover.median()),
+                float(f_half.median()),
+                float(change.median()),
+                float(relative.median()),
+                float(arrived.float().mean()),
             ]
         )
     return torch.tensor(rows).T
 
 
-def run(seeds: int, steps: int, search: int) -> Result:
-    """Stacks of six wide layers, untrained and trained, read back from two kinds of start."""
+def no_information(images: Tensor, start: Tensor) -> tuple[float, float]:
+    """f of each image's mean colour, and of its 4 × 4 thumbnail: what a blank mind scores."""
+    small = torch.nn.functional.adaptive_avg_pool2d(images, 4)
+    thumbnail = torch.nn.functional.interpolate(small, images.shape[-2:], mode="nearest")
+    energy = (start - images).square().sum()
+    return tuple(
+        float((guess - images).square().sum() / energy)
+        for guess in (images.mean((-2, -1), keepdim=True), thumbnail)
+    )  # type: ignore[return-value]
+
+
+def run(seeds: int, steps: int, search: int, unets: int, images: int) -> Result:
+    """Dense stacks and U-Nets, untrained and trained, read back from two kinds of start."""
     digits = data.load("digits")
-    images = digits.test[:24]
-    untrained, trained = (
-        models.replicate(lambda: models.MLPAutoencoder(digits.shape, width=128, depth=6), seeds)
-        for _ in range(2)
-    )
-    fit(trained, digits.train, steps=steps, label="six layers")
+    seen = digits.test[:images]
+    kinds = {
+        "dense": lambda: models.MLPAutoencoder(digits.shape, width=128, depth=6),
+        "U-Net": lambda: models.UNet(digits.shape, 8, downs=1, norm="none"),
+    }
+    nets = {}
+    for kind, n in (("dense", seeds), ("U-Net", unets)):
+        for state in STATES:
+            nets[kind, state] = models.replicate(kinds[kind], n)
+        fit(nets[kind, "trained"], digits.train, steps=steps, lr=2e-3, schedule="cosine")
     starts = {
-        "noise": [uniform_start(images, seed) for seed in range(seeds)],
-        "other images": [digits.test[100 + 40 * s : 124 + 40 * s] for s in range(seeds)],
+        "noise": [uniform_start(seen, seed) for seed in range(max(seeds, unets))],
+        "other images": [digits.test[100 + 24 * s :][:images] for s in range(seeds)],
     }
-    left = {  # each (seeds, 4, layers)
-        (state, start): torch.stack(
-            [
-                leftovers(model, images, begin, search)
-                for model, begin in zip(nets, starts[start], strict=True)
-            ]
-        )
-        for state, nets in zip(STATES, (untrained, trained), strict=True)
-        for start in STARTS
-    }
-    last = {key: rows[:, :, -1] for key, rows in left.items()}  # (seeds, 4)
-    f, g, kurtosis, _ = last["untrained", "noise"].T
-    flat = torch.stack(
-        [measures.excess_kurtosis(begin - images).mean() for begin in starts["noise"]]
-    )
+
+    def of(kind: str, state: str, start: str, layers) -> Tensor:
+        pairs = zip(nets[kind, state], starts[start], strict=False)
+        return torch.stack([leftovers(m, seen, s, search, layers) for m, s in pairs])
+
+    noise = {state: of("dense", state, "noise", LAYERS) for state in STATES}
+    other = {state: of("dense", state, "other images", LAYERS[-1:]) for state in STATES}
+    unet = {state: of("U-Net", state, "noise", ["up.0"]) for state in STATES}
+    at = NUMBERS.index
+    last = {state: rows[:, :, -1] for state, rows in noise.items()}  # (seeds, numbers)
+    f, g, kurtosis = (last["untrained"][:, at(name)] for name in ("f", "g", "kurtosis"))
+    flat = torch.stack([measures.excess_kurtosis(s - seen).mean() for s in starts["noise"][:seeds]])
+    blank = torch.tensor([no_information(seen, s) for s in starts["noise"][:seeds]])
+
+    def both(rows: dict, name: str, of: str) -> dict:
+        before, after = (rows[state][:, at(name), -1] for state in STATES)
+        return {f"{of}, trained − untrained": after - before, f"{of}, untrained": before}
+
+    half = [last[state][:, at("median f at half")] for state in STATES]
     readings = {
         "kurtosis, untrained": kurtosis,
         "leftover f, untrained": f,
         "in place g, untrained": g,
         "|kurtosis − equation|": (kurtosis - flat.mean() * g**4 / f**2).abs(),
-        "kurtosis, trained": last["trained", "noise"][:, 2],
+        "kurtosis, trained": last["trained"][:, at("kurtosis")],
         "kurtosis of the start": flat,
+        **both(noise, "median f", "from noise"),
+        **both(other, "median f", "from other images"),
+        **both(unet, "median f", "U-Net, from noise"),
+        "from noise, half the evaluations": half[1] - half[0],
+        "mean colour, f from noise": blank[:, 0],
+        "thumbnail, f from noise": blank[:, 1],
     }
-    for start in STARTS:
-        before, after = (last[state, start][:, 3] for state in STATES)
-        readings[f"from {start}, trained − untrained"] = after - before
-        readings[f"from {start}, untrained"] = before
-    return Result(readings, {"left": left, "kurtosis of the start": float(flat.mean())})
+    for state in STATES:
+        readings[f"arrived, {state}"] = last[state][:, at("arrived")]
+        readings[f"m_g/m_r, {state}"] = last[state][:, at("m_g/m_r")]
+        readings[f"change on doubling, {state}"] = last[state][:, at("change")]
+    show = {"from noise": noise, "blank": blank.mean(0), "flat": flat.mean()}
+    return Result(readings, show, tuple(show))
+
+
+def picture(result: Result):
+    """Left: what is left by depth, beside a blank mind's. Right: its kurtosis and the equation."""
+    noise, (mean, thumbnail) = result.show["from noise"], result.show["blank"]
+    flat, at = float(result.show["flat"]), NUMBERS.index
+    figure, (left, right) = figures.canvas(1, 2, height=4.4)
+    figures.curves(
+        DEPTHS,
+        {state: noise[state][:, at("median f")] for state in STATES},
+        lines={"the start": 1, "4 × 4 thumbnail": float(thumbnail), "mean colour": float(mean)},
+        xlabel="hidden layer",
+        ylabel="leftover f, median image, from noise",
+        ax=left,
+    )
+    equation = {
+        f"equation, {state}": flat
+        * (noise[state][:, at("g")] ** 4 / noise[state][:, at("f")] ** 2).mean(0)
+        for state in STATES
+    }
+    figures.curves(
+        DEPTHS,
+        {state: noise[state][:, at("kurtosis")] for state in STATES},
+        exact=equation,
+        lines={"Gaussian": 0, "the start": flat},
+        xlabel="hidden layer",
+        ylabel="excess kurtosis",
+        ax=right,
+    )
+    return figure
 
 
 EXPERIMENT = Experiment(
     claims=(GAUSSIAN, REMOVED),
     run=run,
-    short={"seeds": 3, "steps": 600, "search": 150},
-    full={"seeds": 6, "steps": 600, "search": 1000},
+    short={"seeds": 3, "steps": 200, "search": 60, "unets": 3, "images": 4},
+    full={"seeds": 10, "steps": 3000, "search": 1500, "unets": 6, "images": 12},
+    picture=picture,
 )
