@@ -264,7 +264,7 @@ def paths_picture(result: Result):
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 3000},
+    short={"seeds": 3, "steps": 1000},
     full={"seeds": 10, "steps": 3000},
     picture=picture,
 )

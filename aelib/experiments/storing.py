@@ -225,7 +225,8 @@ def picture(result: Result):
             ylabel=ylabel,
             logx=True,
             logy=what == "missed",
-            legend="above",
+            ylim=None if what == "missed" else (-0.05, 1.05),
+            legend="above" if what == "missed" else "none",
             ax=ax,
         )  # fmt: skip
     return figure
