@@ -6,15 +6,25 @@ front page.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 
+from press.address import present
 from press.files import ROOT
-from press.ledger import COLORS, Record, ledger
+from press.ledger import COLORS, Record, ledger, order
 from press.sphinx_ext.parts import FromNotebooks, number, plain, table
+
+EXPERIMENTS = ROOT / "aelib" / "experiments"
+KEPT = EXPERIMENTS / "kept"
+FILES = {  # of each claim
+    id: path
+    for path in sorted(EXPERIMENTS.glob("*.py"))
+    for id in re.findall(r'^    id="(\d+\.\d+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+}
 
 
 def spread(reading: Record) -> str:
@@ -100,6 +110,21 @@ class Ledger(FromNotebooks):
         """The claim's number, linked to its card."""
         return [self.link(record["id"], f"chapters/{record['notebook']}", record["anchor"])]
 
+    def origin(self, id: str) -> list[nodes.Node]:
+        """Links to the experiment's file, and to the picture of its kept run if there is one."""
+        file = FILES.get(id)
+        if file is None:
+            return []
+        first = next(each for each in sorted(FILES, key=order) if FILES[each] == file)
+        pictures = [path for each in (id, first) if (path := KEPT / f"{each}.png").is_file()]
+        found = [("experiment", file), *(("picture", path) for path in pictures[:1])]
+        here = f"{present(ROOT)}/blob/main"
+        links = [
+            nodes.reference("", word, refuri=f"{here}/{path.relative_to(ROOT).as_posix()}")
+            for word, path in found
+        ]
+        return [nodes.inline("", "", link, classes=["line"]) for link in links]
+
     def tally(self, records: list[Record]) -> nodes.paragraph:
         """How many claims there are, and how they fared."""
         parts = [f"{count} {verdict}" for verdict, count in self.counts(records).items()]
@@ -142,7 +167,7 @@ class Ledger(FromNotebooks):
     def full(self, chapter: int, title: str, records: list[Record]) -> nodes.table:
         rows = [
             [
-                self.claim(record),
+                [*self.claim(record), *self.origin(record["id"])],
                 [badge(record["verdict"])],
                 plain(record["statement"]),
                 lines(measured(record)),
