@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from aelib import data, sampling
+from aelib import data, figures, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import N, copiers, denoisers, loop, narrow
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits, entropy, frechet
 from aelib.experiments.keeping import Result
+from aelib.experiments.pictures import on_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COPIED = Claim(
     id="5.6",
@@ -102,16 +108,45 @@ def run(seeds: int, steps: int, narrow_steps: int, draws: int) -> Result:
         "class entropy, new noise": entropy(drawn["denoiser", 200, 1.0]).mean(0),
     }
     show = {
-        "drawn": {key: pictures[0] for key, pictures in drawn.items()},
+        "drawn": {key: on_screen(pictures[0, 0, :9]) for key, pictures in drawn.items()},
         "dial": dial,
         "gaussian": float(gaussian),
     }
-    return Result(readings, show)
+    return Result(readings, show, tuple(show))
+
+
+def loop_picture(result: Result) -> Figure:
+    """Nine pictures from each corner: copier or denoiser, new noise or kept."""
+    return figures.grid(
+        [
+            result.show["drawn"][name, 200, eta]
+            for name in ("copier", "denoiser")
+            for eta in (1.0, 0.0)
+        ],
+        labels=[
+            f"{name},\n{noise}"
+            for name in ("copier", "denoiser")
+            for noise in ("new noise", "noise kept")
+        ],
+    )
+
+
+def picture(result: Result) -> Figure:
+    """Fréchet distance by the share of new noise."""
+    return figures.curves(
+        DIAL,
+        result.show["dial"],
+        lines={"Gaussian in pixels": float(result.show["gaussian"])},
+        xlabel="share of new noise η",
+        ylabel="Fréchet distance",
+        logy=True,
+    )
 
 
 EXPERIMENT = Experiment(
     claims=(COPIED, DENOISED),
     run=run,
-    short={"seeds": 3, "steps": 3000, "narrow_steps": 1500, "draws": 2},
+    short={"seeds": 3, "steps": 100, "narrow_steps": 50, "draws": 1},
     full={"seeds": 6, "steps": 3000, "narrow_steps": 1500, "draws": 8},
+    picture=picture,
 )

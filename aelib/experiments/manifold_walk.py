@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from aelib import measures, random, sampling
+from aelib import figures, measures, random, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import copiers, denoisers, narrow
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import classes, digits, frechet
 from aelib.experiments.keeping import Result
+from aelib.experiments.pictures import on_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLAIM = Claim(
     id="5.4",
@@ -35,9 +40,12 @@ CLAIM = Claim(
         "noise as far, Fréchet, 10 steps",
         "denoiser, Fréchet, 300 steps",
     ),
+    condition="The walk is short: then it drifts off the data.",
     fails_when="The walk is long: errors of the copy add up, and it drifts off the data.",
 )
 
+NETS = ("code of 8", "copier", "denoiser")
+WALKERS = (4, 11)  # of the test digits, those that the figure shows
 STOPS = (1, 3, 10, 30, 100, 300)
 
 
@@ -98,12 +106,54 @@ def run(seeds: int, steps: int, narrow_steps: int) -> Result:
         "no noise, changed class, 30 steps": changed["code of 8, no noise"][:, thirty],
         "denoiser, Fréchet, 300 steps": off["denoiser"][:, end],
     }
-    return Result(readings, {"paths": paths, "changed": changed, "off": off, "closest": closest})
+    show = {
+        "changed": changed,
+        "off": off,
+        "closest": closest,
+        "walkers": {
+            name: {walker: on_screen(paths[name][0][:, walker]) for walker in WALKERS}
+            for name in NETS
+        },
+    }
+    return Result(readings, show, tuple(show))
+
+
+def walkers_picture(result: Result) -> Figure:
+    """Two walkers under three nets."""
+    return figures.grid(
+        [result.show["walkers"][name][walker] for walker in WALKERS for name in NETS],
+        labels=list(NETS) * 2,
+        columns=[str(n) for n in (0, *STOPS)],
+        cell=0.75,
+    )
+
+
+def picture(result: Result) -> Figure:
+    """Who has changed, and how far all and each are from digits, by steps."""
+    figure, axes = figures.canvas(2, 2, height=6.2)
+    axes[3].set_axis_off()
+    panels = {
+        "another class": "changed",
+        "Fréchet distance": "off",
+        "nearest training image": "closest",
+    }
+    for ax, (words, name) in zip(axes, panels.items(), strict=False):
+        figures.curves(
+            STOPS,
+            result.show[name],
+            xlabel="steps",
+            ylabel=words,
+            logx=True,
+            legend="above" if name == "changed" else "none",
+            ax=ax,
+        )
+    return figure
 
 
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 3000, "narrow_steps": 1500},
+    short={"seeds": 3, "steps": 100, "narrow_steps": 50},
     full={"seeds": 6, "steps": 3000, "narrow_steps": 1500},
+    picture=picture,
 )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from aelib import measures, random, sampling
+from aelib import data, figures, measures, random, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import (
     BETAS,
     SCHEDULE,
     N,
     Trained,
+    copiers,
     denoisers,
     diffusion,
     loop,
@@ -23,6 +25,10 @@ from aelib.experiments.digit_nets import (
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import confidence, digits, entropy, frechet
 from aelib.experiments.keeping import Result
+from aelib.experiments.pictures import on_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GENERATES = Claim(
     id="5.7",
@@ -50,8 +56,19 @@ BLURRIER = Claim(
     conditional={"lost, prior, β = 0.1": above(0.03)},
     controls=("sharpness, code of 8, mixture", "sharpness, code of 8, copies"),
     also=("lost, prior, β = 0.3", "lost, prior, β = 0.03"),
+    condition="β is large enough to blur, and the code is sampled from its prior.",
     fails_when="β is small and its code is sampled by a mixture too.",
 )
+
+WAYS = {  # those that the figure shows, and what it calls them
+    "mixture in pixels": "mixture in pixels",
+    "code of 8, Gaussian": "code of 8, Gaussian",
+    "code of 8, mixture": "code of 8, mixture",
+    "variational, β = 0.1, prior": "variational, prior",
+    "denoiser, mixture": "denoiser, mixture",
+    "denoiser, loop, noise kept": "denoiser, loop",
+    "diffusion model": "diffusion model",
+}
 
 
 def from_code(nets: Sequence, components: int, draws: int) -> Tensor:
@@ -139,6 +156,19 @@ def looks(pictures: Tensor) -> dict[str, Tensor]:
     return {name: column.mean(0) for name, column in columns.items()}
 
 
+def fakes(seeds: int) -> dict[str, Tensor]:
+    """Sets that no net has drawn, each (1, sets, n, …)."""
+    mean = digits().train.mean(0).expand(N, -1, -1, -1)
+    training = [digits().take(N, seed=seed).train for seed in range(seeds)]
+    noise = [data.white_noise(N, digits().shape, seed) for seed in range(seeds)]
+    return {
+        "real test digits": digits().test[None, None],
+        "training digits": torch.stack(training)[None],
+        "mean image": mean[None, None],
+        "noise": torch.stack(noise)[None],
+    }
+
+
 def run(seeds: int, steps: int, diffusion_steps: int, draws: int) -> Result:
     """Fréchet distance and sharpness of each way, each seed a mean over draws."""
     made = {
@@ -149,11 +179,11 @@ def run(seeds: int, steps: int, diffusion_steps: int, draws: int) -> Result:
     }
     ways = gallery(made, seeds, draws)
     test = digits().test
-    far = {name: frechet(pictures).mean(0) for name, (_, pictures) in ways.items()}
-    crisp = {
-        name: torch.as_tensor(measures.relative_sharpness(pictures.clamp(0, 1), test)).mean(0)
-        for name, (_, pictures) in ways.items()
-    }
+    seen = {name: looks(pictures) for name, (_, pictures) in ways.items()}
+    far, crisp = (
+        {name: columns[column] for name, columns in seen.items()}
+        for column in ("Fréchet", "sharpness")
+    )
     copies = measures.outputs(made["code of 8"].models, test).clamp(0, 1)
     mixture = "code of 8, mixture"
     prior = torch.stack([far[f"variational, β = {beta:g}, prior"] for beta in BETAS]).amin(0)
@@ -170,12 +200,31 @@ def run(seeds: int, steps: int, diffusion_steps: int, draws: int) -> Result:
             for beta in BETAS
         },
     }
-    return Result(readings, {"ways": ways})
+    copied = loop(copiers(seeds, steps)[0], 30, 1.0, range(1))
+    show = {
+        "looks": {name: looks(sets) for name, sets in fakes(seeds).items()}
+        | {"copier, loop, new noise": looks(copied)}
+        | seen,
+        "seconds": {name: seconds for name, (seconds, _) in ways.items()},
+        "pictures": {"real": on_screen(test[:9])}
+        | {name: on_screen(ways[name][1][0, 0, :9]) for name in WAYS},
+    }
+    return Result(readings, show, tuple(show))
+
+
+def picture(result: Result) -> Figure:
+    """Real digits, and nine of each way to make them."""
+    return figures.grid(
+        [result.show["pictures"][name] for name in ("real", *WAYS)],
+        labels=["real", *WAYS.values()],
+        cell=0.6,
+    )
 
 
 EXPERIMENT = Experiment(
     claims=(GENERATES, BLURRIER),
     run=run,
-    short={"seeds": 3, "steps": 1500, "diffusion_steps": 500, "draws": 8},
-    full={"seeds": 4, "steps": 3000, "diffusion_steps": 2000, "draws": 8},
+    short={"seeds": 3, "steps": 50, "diffusion_steps": 5, "draws": 1},
+    full={"seeds": 6, "steps": 1500, "diffusion_steps": 500, "draws": 8},
+    picture=picture,
 )
