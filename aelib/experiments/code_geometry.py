@@ -107,7 +107,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 100, "narrow_steps": 50},
+    short={"seeds": 3, "steps": 30, "narrow_steps": 15},
     full={"seeds": 6, "steps": 3000, "narrow_steps": 1500},
     picture=picture,
 )

@@ -236,7 +236,7 @@ def returned_picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(PICTURE, OWN_LOSS, SKIPS_COPY),
     run=run,
-    short={"seeds": 3, "steps": 20, "inversions": 1, "invert_steps": 20},
+    short={"seeds": 3, "steps": 10, "inversions": 1, "invert_steps": 10},
     full={"seeds": 6, "steps": 600, "inversions": 4, "invert_steps": 300},
     picture=picture,
 )

@@ -132,7 +132,7 @@ def scores(images: Tensor) -> dict[str, Tensor]:
     }
 
 
-def controls(seed: int) -> dict[str, Tensor]:
+def controls(seed: int, n: int = N) -> dict[str, Tensor]:
     """Sets of images that no net has drawn."""
     train = digits().train
     mean, directions, variances = measures.principal_directions(train)
@@ -141,14 +141,14 @@ def controls(seed: int) -> dict[str, Tensor]:
     def white(*shape: int) -> Tensor:
         return random.normal(shape, train, source)
 
-    gaussian = mean + (white(N, 64) * variances.clamp_min(0).sqrt()) @ directions
-    chosen = train[torch.randperm(len(train), generator=source)[:N]]
+    gaussian = mean + (white(n, 64) * variances.clamp_min(0).sqrt()) @ directions
+    chosen = train[torch.randperm(len(train), generator=source)[:n]]
     sets = {
         "real, held out": digits().test,
         "Gaussian fit": gaussian.view(-1, *digits().shape),
-        "white noise": random.uniform((N, *digits().shape), train, source),
-        "mean image": train.mean(0) + 0.01 * white(N, *digits().shape),
-        "training images + noise": chosen + 0.2 * white(N, *digits().shape),
+        "white noise": random.uniform((n, *digits().shape), train, source),
+        "mean image": train.mean(0) + 0.01 * white(n, *digits().shape),
+        "training images + noise": chosen + 0.2 * white(n, *digits().shape),
     }
     return {name: images.clamp(0, 1) for name, images in sets.items()}
 
@@ -221,7 +221,7 @@ def shown(nets: dict[str, list[nn.Module]]) -> dict[str, Tensor]:
     return {name: on_screen(each) for name, each in images.items()}
 
 
-def run(seeds: int, steps: int, more: int, draws: int, invert_steps: int) -> Result:
+def run(seeds: int, steps: int, more: int, draws: int, invert_steps: int, n: int = N) -> Result:
     """Scores of each variant's samples, a mean over draws, and of the controls."""
     nets = trained(seeds, steps, more)
     readings = {}
@@ -232,14 +232,14 @@ def run(seeds: int, steps: int, more: int, draws: int, invert_steps: int) -> Res
 
     for name, group in nets.items():
         drawn = [
-            torch.stack([draw(model, seed=100 * number + seed) for seed, model in enumerate(group)])
+            torch.stack([draw(model, n, 100 * number + seed) for seed, model in enumerate(group)])
             for number in range(draws)
         ]
         note(name, torch.stack(drawn))
-    fakes = [controls(seed) for seed in range(seeds)]
+    fakes = [controls(seed, n) for seed in range(seeds)]
     for name in fakes[0]:
         note(name, torch.stack([sets[name] for sets in fakes])[None])
-    readings["floor", "Fréchet"] = measures.frechet_floor(reference(), N, draws=seeds)
+    readings["floor", "Fréchet"] = measures.frechet_floor(reference(), n, draws=seeds)
     whole = readings["whole", "Fréchet"]
     readings |= {
         "without skips − whole": readings["no skips", "Fréchet"] - whole,
@@ -332,7 +332,7 @@ def inside_picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(GENERATES, PARTS_MATTER),
     run=run,
-    short={"seeds": 3, "steps": 5, "more": 5, "draws": 1, "invert_steps": 0},
+    short={"seeds": 3, "steps": 5, "more": 5, "draws": 1, "invert_steps": 0, "n": 60},
     full={"seeds": 6, "steps": 300, "more": 500, "draws": 2, "invert_steps": 40},
     picture=picture,
 )

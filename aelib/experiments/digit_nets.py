@@ -128,8 +128,8 @@ def copiers(seeds: int, steps: int) -> tuple[list, History]:
     return nets, history
 
 
-def loop(nets: Sequence, steps: int, eta: float, draws: Sequence[int]) -> Tensor:
-    """Pictures from pure noise by copying and noising, (draws, seeds, N, channels, …)."""
+def loop(nets: Sequence, steps: int, eta: float, draws: Sequence[int], n: int = N) -> Tensor:
+    """Pictures from pure noise by copying and noising, (draws, seeds, n, channels, …)."""
     sigmas = torch.linspace(1, 0.05, steps)
     return torch.stack(
         [
@@ -137,7 +137,7 @@ def loop(nets: Sequence, steps: int, eta: float, draws: Sequence[int]) -> Tensor
                 [
                     sampling.diffuse_without_diffusion(
                         model,
-                        N,
+                        n,
                         sigmas,
                         eta=eta,
                         center=digits().train.mean(0),

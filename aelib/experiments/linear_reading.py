@@ -112,7 +112,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 100, "denoiser_steps": 100, "most": 10, "draws": 1},
+    short={"seeds": 3, "steps": 30, "denoiser_steps": 30, "most": 10, "draws": 1},
     full={"seeds": 8, "steps": 3000, "denoiser_steps": 3000, "most": 30, "draws": 2},
     picture=picture,
 )

@@ -129,7 +129,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 100, "narrow_steps": 100},
+    short={"seeds": 3, "steps": 30, "narrow_steps": 30},
     full={"seeds": 10, "steps": 3000, "narrow_steps": 1500},
     picture=picture,
 )

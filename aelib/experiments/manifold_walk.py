@@ -49,14 +49,14 @@ WALKERS = (4, 11)  # of the test digits, those that the figure shows
 STOPS = (1, 3, 10, 30, 100, 300)
 
 
-def walk(nets: Sequence, noise: float, steps: int = STOPS[-1]) -> Tensor:
-    """The paths of all test digits, (seeds, steps + 1, n, …); `noise` in deviations of the code."""
+def walk(nets: Sequence, noise: float, walkers: int, steps: int = STOPS[-1]) -> Tensor:
+    """Paths of test digits, (seeds, steps + 1, walkers, …); `noise` in deviations of the code."""
     paths = []
     for seed, model in enumerate(nets):
         sigma = noise * measures.codes(model, digits().train).std(0)
         paths.append(
             sampling.manifold_walk(
-                model, digits().test, steps, sigma=sigma, clamp=(0, 1), seed=seed
+                model, digits().test[:walkers], steps, sigma=sigma, clamp=(0, 1), seed=seed
             )
         )
     return torch.stack(paths)
@@ -64,7 +64,7 @@ def walk(nets: Sequence, noise: float, steps: int = STOPS[-1]) -> Tensor:
 
 def noise_as_far(images: Tensor, seed: int) -> Tensor:
     """Test digits with white noise, each as far from its start as its walker."""
-    start = digits().test
+    start = digits().test[: len(images)]
     far = (images - start).flatten(1).norm(dim=1)
     noise = random.normal(start.shape, start, random.generator(seed))
     scale = far / noise.flatten(1).norm(dim=1)
@@ -76,15 +76,15 @@ def near(images: Tensor) -> Tensor:
     return measures.nearest_distance(images, digits().train).mean(-1)
 
 
-def run(seeds: int, steps: int, narrow_steps: int) -> Result:
+def run(seeds: int, steps: int, narrow_steps: int, walkers: int) -> Result:
     """Walkers under three nets, with noise and without; white noise as far as they went."""
     eight = narrow(seeds, narrow_steps).models
     stops = [0, *STOPS]
     paths = {  # each (seeds, stops, n, …)
-        "code of 8": walk(eight, 0.2)[:, stops],
-        "code of 8, no noise": walk(eight, 0.0)[:, stops],
-        "copier": walk(copiers(seeds, steps)[0], 0.2)[:, stops],
-        "denoiser": walk(denoisers(seeds, 2 * narrow_steps).models, 0.2)[:, stops],
+        "code of 8": walk(eight, 0.2, walkers)[:, stops],
+        "code of 8, no noise": walk(eight, 0.0, walkers)[:, stops],
+        "copier": walk(copiers(seeds, steps)[0], 0.2, walkers)[:, stops],
+        "denoiser": walk(denoisers(seeds, 2 * narrow_steps).models, 0.2, walkers)[:, stops],
     }
     changed, off, closest = {}, {}, {}  # each (seeds, stops)
     for name, path in paths.items():
@@ -153,7 +153,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 100, "narrow_steps": 50},
-    full={"seeds": 6, "steps": 3000, "narrow_steps": 1500},
+    short={"seeds": 3, "steps": 30, "narrow_steps": 15, "walkers": 40},
+    full={"seeds": 6, "steps": 3000, "narrow_steps": 1500, "walkers": 360},
     picture=picture,
 )

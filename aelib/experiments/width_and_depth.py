@@ -122,7 +122,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 20},
+    short={"seeds": 3, "steps": 10},
     full={"seeds": 10, "steps": 300},
     picture=picture,
 )
