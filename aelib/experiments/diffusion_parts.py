@@ -47,7 +47,8 @@ GENERATES = Claim(
         ("mean image", "confidence"),
         ("mean image", "entropy"),
     ),
-    also=(("trained on", "confidence"),),
+    also=(("trained on", "confidence"), ("real, held out", "confidence")),
+    ratios=(("trained on", "nearest / second"),),
     fails_when="Training is stopped early, with the skips or without: then even a Gaussian scores "
     "better.",
 )
