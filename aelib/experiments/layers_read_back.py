@@ -224,7 +224,8 @@ def read_large(
     device = runtime.device() if profile.name == "gpu" else None
     photos = data.load("photos", size=size, train=64, test=64)
     lively = photos.test[photos.test.flatten(1).std(1).argsort(descending=True)]
-    images, results = lively[: 64 // n * n : 64 // n] if n > 6 else lively[: 10 * n : 10], {}
+    apart = 30 // n
+    images, results = lively[: apart * n : apart], {}
     tokens = [f"encoder.layers.encoder_layer_{block}" for block in blocks]
     for name, layers in (
         ("ResNet-50", STAGES),
