@@ -20,7 +20,8 @@ RECORDS = (100, 200, 400, 800, 1500, 3000, 6000, 12000)
 APPLIED = (3, 10, 30)
 N = 360  # pictures in a drawn set, as many as there are test digits
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def once(train: Callable[P, R]) -> Callable[P, R]:
