@@ -259,7 +259,7 @@ def stretched(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(SHARED, GIVES),
     run=run,
-    short={"seeds": 3, "steps": 100, "width": 256},
+    short={"seeds": 3, "steps": 50, "width": 256},
     full={"seeds": 10, "steps": 1500, "width": 384},
     picture=picture,
 )

@@ -83,7 +83,7 @@ def run(seeds: int, steps: int, width: int) -> Result:
 
 def picture(result: Result) -> Figure:
     """Gain against the ratio, a point for each map: no order."""
-    figure, ax = figures.canvas(1, 1, height=4.4)
+    figure, (ax,) = figures.canvas(1, 1, height=4.4)
     for index, (name, rows) in enumerate(result.show["points"].items()):
         across, up = (float(value) for value in rows.mean(0))
         stroke = figures.STROKES[index % len(figures.STROKES)]
@@ -100,7 +100,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 100, "width": 256},
+    short={"seeds": 3, "steps": 50, "width": 256},
     full={"seeds": 10, "steps": 1500, "width": 384},
     picture=picture,
 )
