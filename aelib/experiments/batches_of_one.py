@@ -148,7 +148,8 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 60},
-    full={"seeds": 10, "steps": 1500},
+    short={"seeds": 3, "steps": 40},
+    full={"seeds": 10, "steps": 1200},
     picture=picture,
+    chunk=2,
 )
