@@ -274,7 +274,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(GAINS, FILTERS),
     run=run,
-    short={"seeds": 3, "steps": 700, "digit_steps": 400},
-    full={"seeds": 10, "steps": 10_000, "digit_steps": 4000},
+    short={"seeds": 3, "steps": 400, "digit_steps": 200},
+    full={"seeds": 10, "steps": 5000, "digit_steps": 3000},
     picture=picture,
 )
