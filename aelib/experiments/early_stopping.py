@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from aelib import data, figures, fit, measures, models
-from aelib.claims import Claim, above
+from aelib.claims import Claim, above, below
 from aelib.experiments.copier_and_denoiser import (
     LEVELS,
     MARKS,
@@ -17,6 +17,8 @@ from aelib.experiments.copier_and_denoiser import (
 )
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
+
+LONG = 3000  # steps; a shorter training that has not fallen may have stopped before its peak
 
 RISE_AND_FALL = Claim(
     id="3.3",
@@ -32,6 +34,7 @@ RISE_AND_FALL = Claim(
         "dense, rise from step 50": above(0.3),
         "dense, κ, end − peak": above(0.02),
     },
+    refuted={"dense, fall at 0.2": below(0.5), "steps trained": above(LONG)},
     condition="the net is fully connected; a convolutional one keeps its gain at this noise",
     controls=("trained to denoise, fall",),
     also=(
@@ -51,9 +54,12 @@ TAUGHT = Claim(
     measure="gain at σ = 0.2 of a net trained to denoise, over the copier at its best",
     unit="dB",
     supported={"denoiser − best copier": above(0.5)},
+    refuted={"denoiser − best copier": below(0.5), "steps trained": above(LONG)},
     controls=("the same at 200 steps", "Wiener filter"),
     also=("denoiser",),
     fails_when="Training is short: in the first steps both learn the same few directions.",
+    rule_changed="2026-11-26",
+    seen_before="first run",
 )
 
 
@@ -94,6 +100,7 @@ def run(seeds: int, steps: int, convolutional_steps: int) -> Result:
     wiener = gains([measures.wiener_filter(photos.train, 0.2)], photos.test)
     readings = {
         **falls,
+        "steps trained": np.full(seeds, float(steps)),
         "dense, rise from step 50": plain.max(1) - plain[:, marks.index(50)],
         "dense, κ, end − peak": copied["κ"][:, -1] - copied["κ"][np.arange(seeds), peak],
         "step of the peak": copied.steps[peak],
