@@ -260,6 +260,6 @@ EXPERIMENT = Experiment(
     claims=(SHARED, GIVES),
     run=run,
     short={"seeds": 3, "steps": 50, "width": 256},
-    full={"seeds": 10, "steps": 1500, "width": 384},
+    full={"seeds": 10, "steps": 1200, "width": 320},
     picture=picture,
 )

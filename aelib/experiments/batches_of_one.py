@@ -148,8 +148,8 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 40},
-    full={"seeds": 10, "steps": 1200},
+    short={"seeds": 3, "steps": 25},
+    full={"seeds": 10, "steps": 1000},
     picture=picture,
     chunk=2,
 )

@@ -158,7 +158,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(RISE_AND_FALL, TAUGHT),
     run=run,
-    short={"seeds": 3, "steps": 400, "convolutional_steps": 100},
-    full={"seeds": 10, "steps": 5000, "convolutional_steps": 2000},
+    short={"seeds": 3, "steps": 200, "convolutional_steps": 50},
+    full={"seeds": 10, "steps": 5000, "convolutional_steps": 1500},
     picture=picture,
 )

@@ -114,7 +114,8 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 80, "kinds": ["no skips", "skips"], "control_steps": 40},
+    short={"seeds": 3, "steps": 40, "kinds": ["no skips", "skips"], "control_steps": 20},
     full={"seeds": 10, "steps": 1500, "kinds": list(SKIPS), "control_steps": 1500},
     picture=picture,
+    chunk=5,
 )
