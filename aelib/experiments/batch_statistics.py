@@ -98,6 +98,7 @@ UNDO: dict[str, Map] = {
 LEFT = {"mixed": SHARE * SIGMA / (1 - SHARE), "added": SIGMA, "zero mean": SIGMA}
 
 
+@cache  # cutting the crops takes longer than a short training
 def pieces(size: int = 16) -> data.Images:
     """Pieces of five photographs, and others of the same five held out: one distribution."""
     crops = data.load("photos", size=size, channels=1)
@@ -259,7 +260,7 @@ def stretched(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(SHARED, GIVES),
     run=run,
-    short={"seeds": 3, "steps": 50, "width": 256},
+    short={"seeds": 3, "steps": 80, "width": 256},
     full={"seeds": 10, "steps": 1200, "width": 320},
     picture=picture,
 )

@@ -274,7 +274,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(GAINS, FILTERS),
     run=run,
-    short={"seeds": 3, "steps": 200, "digit_steps": 100},
+    short={"seeds": 3, "steps": 200, "digit_steps": 300},
     full={"seeds": 10, "steps": 5000, "digit_steps": 3000},
     picture=picture,
 )

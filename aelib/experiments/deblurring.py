@@ -122,7 +122,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 50, "width": 256, "unet_steps": 40},
+    short={"seeds": 3, "steps": 80, "width": 256, "unet_steps": 40},
     full={"seeds": 10, "steps": 1200, "width": 320, "unet_steps": 800},
     picture=picture,
 )

@@ -126,15 +126,15 @@ def run(seeds: int, steps: int, convolutional_steps: int) -> Result:
 def picture(result: Result) -> Figure:
     """Gain over training: the dense net, the convolutional one, and one trained to denoise."""
     nets, later = result.show["nets"], slice(2, None)
-    figure, axes = figures.canvas(1, 3)
+    figure, axes = figures.canvas(3, 1, height=9)
     for ax, (kind, curve) in zip(axes, nets.items(), strict=False):
         figures.curves(
             curve["steps"][later],
             {f"σ = {s}": curve[f"{s}"][:, later] for s in LEVELS},
             lines={"doing nothing": 0},
-            xlabel="steps of training to copy",
-            ylabel="denoising gain (dB)" if kind == "dense" else "",
-            title=kind,
+            xlabel="",
+            ylabel="denoising gain (dB)",
+            title=f"{kind} net",
             logx=True,
             ax=ax,
         )
@@ -148,7 +148,7 @@ def picture(result: Result) -> Figure:
         lines={"Wiener filter": float(result["Wiener filter"][0])},
         xlabel="steps",
         ylabel="gain at σ = 0.2 (dB)",
-        title="dense, two tasks",
+        title="dense net, two tasks",
         logx=True,
         ax=axes[2],
     )

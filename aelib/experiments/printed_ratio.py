@@ -100,7 +100,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 50, "width": 256},
+    short={"seeds": 3, "steps": 80, "width": 256},
     full={"seeds": 10, "steps": 1200, "width": 320},
     picture=picture,
 )
