@@ -226,7 +226,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(GENERATES, BLURRIER),
     run=run,
-    short={"seeds": 3, "steps": 30, "diffusion_steps": 2, "draws": 1, "n": 60},
+    short={"seeds": 3, "steps": 8, "diffusion_steps": 2, "draws": 1, "n": 60},
     full={"seeds": 6, "steps": 1500, "diffusion_steps": 500, "draws": 8},
     picture=picture,
 )
