@@ -146,7 +146,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(COPIED, DENOISED),
     run=run,
-    short={"seeds": 3, "steps": 30, "narrow_steps": 15, "draws": 1, "n": 60},
+    short={"seeds": 3, "steps": 10, "narrow_steps": 5, "draws": 1, "n": 40},
     full={"seeds": 6, "steps": 3000, "narrow_steps": 1500, "draws": 8},
     picture=picture,
 )

@@ -138,9 +138,9 @@ def slopes(nets: list[models.DiffusionUNet]) -> Tensor:
     return measures.singular_values(nets, digits().test[:2]).mean(1)
 
 
-def run(seeds: int, steps: int, inversions: int, invert_steps: int) -> Result:
-    """Picture, copy and cleaning of each net, by (state, skips, quantity)."""
-    clean, noisy = digits().test, noisy_digits()
+def run(seeds: int, steps: int, inversions: int, invert_steps: int, n: int = 360) -> Result:
+    """Picture, copy and cleaning of each net on `n` digits, by (state, skips, quantity)."""
+    clean, noisy = digits().test[:n], noisy_digits()[:n]
     shown = noisy[:inversions].clamp(0, 1)  # an inversion wants pixels
     own = squared(noisy - clean)
     nets = {
@@ -236,7 +236,7 @@ def returned_picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(PICTURE, OWN_LOSS, SKIPS_COPY),
     run=run,
-    short={"seeds": 3, "steps": 10, "inversions": 1, "invert_steps": 10},
+    short={"seeds": 3, "steps": 3, "inversions": 1, "invert_steps": 5, "n": 60},
     full={"seeds": 6, "steps": 600, "inversions": 4, "invert_steps": 300},
     picture=picture,
 )

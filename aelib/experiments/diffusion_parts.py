@@ -333,7 +333,7 @@ def inside_picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(GENERATES, PARTS_MATTER),
     run=run,
-    short={"seeds": 3, "steps": 5, "more": 5, "draws": 1, "invert_steps": 0, "n": 60},
+    short={"seeds": 3, "steps": 2, "more": 2, "draws": 1, "invert_steps": 0, "n": 40},
     full={"seeds": 6, "steps": 300, "more": 500, "draws": 2, "invert_steps": 40},
     picture=picture,
 )

@@ -368,7 +368,7 @@ EXPERIMENT = Experiment(
         "seeds": 3,
         "train_steps": 2,
         "images": 1,
-        "steps": 10,
+        "steps": 4,
         "large_steps": 1,
         "large_images": 3,
     },

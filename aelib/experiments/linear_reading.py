@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,7 @@ from aelib.experiments.digit_nets import copiers, denoisers, plain
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits
 from aelib.experiments.keeping import Result
+from aelib.measures.probes import STRENGTHS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,19 +47,37 @@ def labelled(per_class: int, seed: int) -> Tensor:
     return torch.cat([order[labels[order] == digit][:per_class] for digit in range(10)])
 
 
-def read_right(train: Tensor, test: Tensor, per_class: int, seed: int, draws: int = 2) -> float:
+def read_right(
+    train: Tensor,
+    test: Tensor,
+    per_class: int,
+    seed: int,
+    draws: int = 2,
+    strengths: Sequence[float] = STRENGTHS,
+) -> float:
     """Per cent of test digits read right; a mean over labelled draws."""
     labels, truth = digits().train_labels, digits().test_labels
     assert labels is not None
     assert truth is not None
     chosen = [labelled(per_class, 10 * seed + draw) for draw in range(draws)]
     right = measures.logistic_probe(
-        [train[picks] for picks in chosen], [labels[picks] for picks in chosen], test, truth
+        [train[picks] for picks in chosen],
+        [labels[picks] for picks in chosen],
+        test,
+        truth,
+        strengths=strengths,
     )
     return 100 * float(right.float().mean())
 
 
-def run(seeds: int, steps: int, denoiser_steps: int, most: int, draws: int) -> Result:
+def run(
+    seeds: int,
+    steps: int,
+    denoiser_steps: int,
+    most: int,
+    draws: int,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Result:
     """Accuracy by number of labels on five descriptions, each seed its own net and labels.
 
     `most` labels a class at most; each seed's accuracy is a mean over `draws` of them.
@@ -82,7 +102,7 @@ def run(seeds: int, steps: int, denoiser_steps: int, most: int, draws: int) -> R
     accuracy = {  # each (seeds, numbers of labels)
         name: torch.tensor(
             [
-                [read_right(pair[0], pair[1], n, seed, draws) for n in counts]
+                [read_right(pair[0], pair[1], n, seed, draws, strengths) for n in counts]
                 for seed, pair in enumerate(pairs)
             ]
         )
@@ -112,7 +132,14 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 30, "denoiser_steps": 30, "most": 10, "draws": 1},
+    short={
+        "seeds": 3,
+        "steps": 30,
+        "denoiser_steps": 30,
+        "most": 10,
+        "draws": 1,
+        "strengths": [0.1, 10.0],
+    },
     full={"seeds": 8, "steps": 3000, "denoiser_steps": 3000, "most": 30, "draws": 2},
     picture=picture,
 )

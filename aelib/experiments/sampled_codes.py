@@ -71,19 +71,19 @@ WAYS = {  # those that the figure shows, and what it calls them
 }
 
 
-def from_code(nets: Sequence, components: int, draws: int, n: int = N) -> Tensor:
+def from_code(nets: Sequence, components: int, draws: int, n: int = N, starts: int = 3) -> Tensor:
     """Digits decoded from a density fitted to each net's codes, (draws, seeds, n, …)."""
     pictures = []
     for seed, model in enumerate(nets):
-        fitted = sampling.fit_code(measures.codes(model, digits().train), components)
+        fitted = sampling.fit_code(measures.codes(model, digits().train), components, n_init=starts)
         codes = [fitted.sample(n, seed + 100 * draw) for draw in range(draws)]
         pictures.append(torch.stack([sampling.decode(model, code) for code in codes]))
     return torch.stack(pictures, 1)
 
 
-def from_pixels(components: int, seeds: int, draws: int, n: int = N) -> Tensor:
+def from_pixels(components: int, seeds: int, draws: int, n: int = N, starts: int = 3) -> Tensor:
     """The same for a density fitted to the pixels themselves."""
-    fitted = sampling.fit_code(digits().train.flatten(1), components)
+    fitted = sampling.fit_code(digits().train.flatten(1), components, n_init=starts)
     sets = [[fitted.sample(n, s + 100 * d) for s in range(seeds)] for d in range(draws)]
     return torch.stack([torch.stack(row) for row in sets]).unflatten(-1, digits().shape)
 
@@ -119,7 +119,7 @@ def sampled(nets: Sequence, draws: int, n: int = N) -> Tensor:
 
 
 def gallery(
-    made: dict[str, Trained], seeds: int, draws: int, n: int = N
+    made: dict[str, Trained], seeds: int, draws: int, n: int = N, starts: int = 3
 ) -> dict[str, tuple[float, Tensor]]:
     """Ways to make digits: the seconds to train one net, and (draws, seeds, n, …)."""
 
@@ -129,16 +129,16 @@ def gallery(
     eight, denoiser = made["code of 8"].models, made["denoiser"].models
     ways = {
         "Gaussian in pixels": (0.0, from_pixels(1, seeds, draws, n)),
-        "mixture in pixels": (0.0, from_pixels(10, seeds, draws, n)),
+        "mixture in pixels": (0.0, from_pixels(10, seeds, draws, n, starts)),
         "code of 8, Gaussian": way("code of 8", from_code(eight, 1, draws, n)),
-        "code of 8, mixture": way("code of 8", from_code(eight, 10, draws, n)),
+        "code of 8, mixture": way("code of 8", from_code(eight, 10, draws, n, starts)),
     }
     for beta in BETAS:
         name = f"β = {beta:g}"
         ways[f"variational, {name}, prior"] = way(name, from_prior(made[name].models, draws, n))
-    flat = from_code(made["β = 0.03"].models, 10, draws, n)
+    flat = from_code(made["β = 0.03"].models, 10, draws, n, starts)
     ways["variational, β = 0.03, mixture"] = way("β = 0.03", flat)
-    ways["denoiser, mixture"] = way("denoiser", from_code(denoiser, 10, draws, n))
+    ways["denoiser, mixture"] = way("denoiser", from_code(denoiser, 10, draws, n, starts))
     ways["denoiser, loop, noise kept"] = way("denoiser", loop(denoiser, 50, 0.0, range(draws), n))
     few = min(draws, 2)  # a diffusion model is the dearest to draw from
     ways["diffusion model"] = way("diffusion", sampled(made["diffusion"].models, few, n))
@@ -171,7 +171,9 @@ def fakes(seeds: int, n: int) -> dict[str, Tensor]:
     }
 
 
-def run(seeds: int, steps: int, diffusion_steps: int, draws: int, n: int = N) -> Result:
+def run(
+    seeds: int, steps: int, diffusion_steps: int, draws: int, n: int = N, starts: int = 3
+) -> Result:
     """Fréchet distance and sharpness of each way, each seed a mean over draws."""
     made = {
         "code of 8": narrow(seeds, steps),
@@ -179,7 +181,7 @@ def run(seeds: int, steps: int, diffusion_steps: int, draws: int, n: int = N) ->
         "denoiser": denoisers(seeds, 2 * steps),
         "diffusion": diffusion(seeds, diffusion_steps),
     }
-    ways = gallery(made, seeds, draws, n)
+    ways = gallery(made, seeds, draws, n, starts)
     test = digits().test
     seen = {name: looks(pictures) for name, (_, pictures) in ways.items()}
     far, crisp = (
@@ -226,7 +228,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(GENERATES, BLURRIER),
     run=run,
-    short={"seeds": 3, "steps": 30, "diffusion_steps": 2, "draws": 1, "n": 60},
+    short={"seeds": 3, "steps": 8, "diffusion_steps": 2, "draws": 1, "n": 60, "starts": 1},
     full={"seeds": 6, "steps": 1500, "diffusion_steps": 500, "draws": 8},
     picture=picture,
 )
