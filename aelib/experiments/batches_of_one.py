@@ -32,6 +32,7 @@ CLAIM = Claim(
         "change by ½a + 0.2, circular": below(0.05),
         "change by ½a + 0.2, zeros": above(0.5),
     },
+    refuted={"own mean, one − none": below(0.7)},
     controls=("own mean, standardised, no net", "own mean, mean image", "own mean, zeros − none"),
     also=("batch, shared − own shift", "change by ½a + 0.2, no normalisation"),
     ratios=("clean error, one over batch",),
@@ -56,10 +57,11 @@ def unet(shape: tuple[int, int, int], norm: str, circular: bool = False) -> nn.M
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if norm == "one" and isinstance(layer, nn.BatchNorm2d):
-                setattr(parent, name, nn.InstanceNorm2d(layer.num_features, affine=True))
+                channels = layer.num_features
+                setattr(parent, name, nn.GroupNorm(channels, channels))  # instance norm
             if circular and isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
                 layer.padding_mode = "circular"
-    return model
+    return model.to(memory_format=torch.contiguous_format) if circular else model
 
 
 def standardised(train: Tensor) -> Callable[[Tensor], Tensor]:

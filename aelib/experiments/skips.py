@@ -102,7 +102,7 @@ def run(seeds: int, steps: int, kinds: Sequence[str], control_steps: int) -> Res
     rows["noisy"] = WHITE(rows["clean"], random.generator(0))
     for kind, group in nets.items():
         rows[kind] = measures.outputs(group[0], rows["noisy"])
-    return Result(readings, {"rows": rows}, keep=("rows",))
+    return Result(readings, {"rows": rows, "photos": photos, "models": nets}, keep=("rows",))
 
 
 def picture(result: Result) -> Figure:
