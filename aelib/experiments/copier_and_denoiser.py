@@ -198,7 +198,7 @@ def ahead(curves: dict[str, Tensor], at: int) -> Tensor:
 
 def run(seeds: int, steps: int, digit_steps: int) -> Result:
     """Copiers of photographs and of digits, and filters with the same clean error."""
-    photos, (copiers, copied), _ = copier_and_denoiser(seeds, steps)
+    photos, (copiers, copied), (denoisers, _) = copier_and_denoiser(seeds, steps)
     clean = photos.test
     errors = copied["B"][:, -1].tolist()
     breaks = break_even(copiers, clean, errors)
@@ -244,8 +244,9 @@ def run(seeds: int, steps: int, digit_steps: int) -> Result:
         "Wiener filter": on_photos["Wiener filter"][at].expand(seeds),
         "digits at 0.5, net − control": ahead(on_digits, -1),
     }
-    show = {"on photographs": on_photos, "on digits": on_digits, "predicted": predicted}
-    return Result(readings, show, keep=tuple(show))
+    kept = {"on photographs": on_photos, "on digits": on_digits, "predicted": predicted}
+    nets = {"photos": photos, "copiers": copiers, "denoisers": denoisers, "errors": errors}
+    return Result(readings, kept | nets, keep=tuple(kept))
 
 
 def picture(result: Result) -> Figure:

@@ -26,10 +26,13 @@ CLAIM = Claim(
         "no skips, G(0.2)": above(1),
         "G(0.2), skips − none": below(0),
     },
+    refuted={"skips, κ": below(0.4), "steps trained": above(1000)},
     controls=("x + net, κ", "untrained, κ", "only the last layer, G(0.2)"),
     also=("no skips, κ", "no skips, B", "skips, G(0.2)", "skips, B", "mean image, G(0.2)"),
     fails_when="Training is very short. Skips make the identity reachable; only a residual path "
     "starts there.",
+    rule_changed="2026-11-26",
+    seen_before="first run",
 )
 
 SKIPS = {"no skips": "none", "skips": "concat", "doubled skips": "double"}
@@ -83,7 +86,7 @@ def run(seeds: int, steps: int, kinds: Sequence[str], control_steps: int) -> Res
         model.get_submodule("last").requires_grad_(True)
     fit(last_only, photos.train, steps=control_steps, label="only the last layer", **RECIPE)
 
-    readings = {}
+    readings: dict = {"steps trained": [float(steps)] * seeds}
     for kind, group in nets.items():
         readings[f"{kind}, κ"] = kappa(group, photos.test)
         readings[f"{kind}, G(0.2)"] = gains(group, photos.test)
@@ -102,7 +105,7 @@ def run(seeds: int, steps: int, kinds: Sequence[str], control_steps: int) -> Res
     rows["noisy"] = WHITE(rows["clean"], random.generator(0))
     for kind, group in nets.items():
         rows[kind] = measures.outputs(group[0], rows["noisy"])
-    return Result(readings, {"rows": rows}, keep=("rows",))
+    return Result(readings, {"rows": rows, "photos": photos, "models": nets}, keep=("rows",))
 
 
 def picture(result: Result) -> Figure:
