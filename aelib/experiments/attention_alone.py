@@ -123,7 +123,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 40, "size": 8},
-    full={"seeds": 10, "steps": 1500, "size": 16},
+    full={"seeds": 6, "steps": 800, "size": 8},
     picture=picture,
-    chunk=5,
 )
