@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from aelib import measures, models
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from aelib import figures, measures, models
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import copiers, denoisers, narrow, plain
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits
 from aelib.experiments.keeping import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLAIM = Claim(
     id="5.1",
@@ -19,6 +26,8 @@ CLAIM = Claim(
     conditional={"directions, code": below(32), "untrained, directions": above(40)},
     controls=("pixels, directions", "untrained, directions"),
     also=("effective rank, code", "slopes above a tenth of the largest"),
+    condition="So are the data: its effective rank is no lower than that of the pixels.",
+    ratios=("effective rank, code over pixels",),
     fails_when="It is compared with the data: its effective rank is no lower than that of the "
     "pixels themselves.",
 )
@@ -63,12 +72,42 @@ def run(seeds: int, steps: int, narrow_steps: int) -> Result:
         },
         "own label, pixels": float(measures.neighbor_purity(train, labels).mean()),
     }
-    return Result(readings, show)
+    return Result(readings, show, [name for name in show if name != "models"])
+
+
+def lost(spectrum: Any, most: int = 48) -> torch.Tensor:
+    """Share of the variance beyond the first k directions, k from 1 to `most`."""
+    row = torch.as_tensor(spectrum).double()
+    return (1 - (row / row.sum(-1, keepdim=True)).cumsum(-1))[..., :most].clamp_min(1e-4)
+
+
+def picture(result: Result) -> Figure:
+    """Left, variance beyond the first directions; right, who are a digit's neighbours."""
+    figure, (left, right) = figures.canvas(1, 2, height=3.4)
+    spectra, own, shared = (result.show[name] for name in ("spectra", "own label", "as in pixels"))
+    figures.curves(
+        range(1, 49),
+        {name: lost(spectra[name]) for name in ("copier", "untrained", "denoiser")},
+        exact={"pixels": lost(result.show["pixels"])},
+        lines={"5 %": 0.05},
+        xlabel="principal directions kept",
+        ylabel="share of the variance left over",
+        logy=True,
+        legend="above",
+        ax=left,
+    )
+    figures.grouped_bars(
+        {name: {"as in pixels": shared[name], "of one's own label": own[name]} for name in own},
+        xlabel="share of ten nearest neighbours",
+        ax=right,
+    )
+    return figure
 
 
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 3000, "narrow_steps": 1500},
+    short={"seeds": 3, "steps": 30, "narrow_steps": 15},
     full={"seeds": 6, "steps": 3000, "narrow_steps": 1500},
+    picture=picture,
 )

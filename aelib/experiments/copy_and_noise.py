@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from aelib import data, sampling
+from aelib import data, figures, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import N, copiers, denoisers, loop, narrow
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits, entropy, frechet
 from aelib.experiments.keeping import Result
+from aelib.experiments.pictures import on_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COPIED = Claim(
     id="5.6",
@@ -61,14 +67,14 @@ CORNERS = (
 DIAL = (0.0, 0.3, 0.6, 1.0)
 
 
-def of_pixels(components: int, draws: range) -> Tensor:
+def of_pixels(components: int, draws: range, n: int) -> Tensor:
     """Fréchet distances of draws from a Gaussian or a mixture fitted to the pixels, (draws,)."""
     fitted = sampling.fit_code(digits().train.flatten(1), components)
-    sets = [fitted.sample(N, seed).view(-1, *digits().shape) for seed in draws]
+    sets = [fitted.sample(n, seed).view(-1, *digits().shape) for seed in draws]
     return torch.stack([frechet(images) for images in sets])
 
 
-def run(seeds: int, steps: int, narrow_steps: int, draws: int) -> Result:
+def run(seeds: int, steps: int, narrow_steps: int, draws: int, n: int = N) -> Result:
     """The loop with copier and denoiser, new noise and kept; the dial between them."""
     nets = {
         "copier": copiers(seeds, steps)[0],
@@ -76,17 +82,17 @@ def run(seeds: int, steps: int, narrow_steps: int, draws: int) -> Result:
         "denoiser": denoisers(seeds, 2 * narrow_steps).models,
     }
     drawn = {  # each (draws, seeds, N, …)
-        (name, count, eta): loop(nets[name], count, eta, range(draws))
+        (name, count, eta): loop(nets[name], count, eta, range(draws), n)
         for name, count, eta in CORNERS
     }
     distance = {key: frechet(pictures).mean(0) for key, pictures in drawn.items()}  # (seeds,)
     dial = {
-        name: torch.stack([frechet(loop(group, 50, eta, range(1)))[0] for eta in DIAL], 1)
+        name: torch.stack([frechet(loop(group, 50, eta, range(1), n))[0] for eta in DIAL], 1)
         for name, group in nets.items()
     }
-    gaussian, mixture = (of_pixels(components, range(8)).mean() for components in (1, 10))
+    gaussian, mixture = (of_pixels(components, range(8), n).mean() for components in (1, 10))
     noise = torch.stack(
-        [frechet(data.white_noise(N, digits().shape, seed)) for seed in range(seeds)]
+        [frechet(data.white_noise(n, digits().shape, seed)) for seed in range(seeds)]
     )
     readings = {
         "copier − Gaussian, 30 steps": distance["copier", 30, 1.0] - gaussian,
@@ -102,16 +108,45 @@ def run(seeds: int, steps: int, narrow_steps: int, draws: int) -> Result:
         "class entropy, new noise": entropy(drawn["denoiser", 200, 1.0]).mean(0),
     }
     show = {
-        "drawn": {key: pictures[0] for key, pictures in drawn.items()},
+        "drawn": {key: on_screen(pictures[0, 0, :9]) for key, pictures in drawn.items()},
         "dial": dial,
         "gaussian": float(gaussian),
     }
-    return Result(readings, show)
+    return Result(readings, show, tuple(show))
+
+
+def loop_picture(result: Result) -> Figure:
+    """Nine pictures from each corner: copier or denoiser, new noise or kept."""
+    return figures.grid(
+        [
+            result.show["drawn"][name, 200, eta]
+            for name in ("copier", "denoiser")
+            for eta in (1.0, 0.0)
+        ],
+        labels=[
+            f"{name},\n{noise}"
+            for name in ("copier", "denoiser")
+            for noise in ("new noise", "noise kept")
+        ],
+    )
+
+
+def picture(result: Result) -> Figure:
+    """Fréchet distance by the share of new noise."""
+    return figures.curves(
+        DIAL,
+        result.show["dial"],
+        lines={"Gaussian in pixels": float(result.show["gaussian"])},
+        xlabel="share of new noise η",
+        ylabel="Fréchet distance",
+        logy=True,
+    )
 
 
 EXPERIMENT = Experiment(
     claims=(COPIED, DENOISED),
     run=run,
-    short={"seeds": 3, "steps": 3000, "narrow_steps": 1500, "draws": 2},
-    full={"seeds": 6, "steps": 3000, "narrow_steps": 1500, "draws": 8},
+    short={"seeds": 3, "steps": 10, "narrow_steps": 5, "draws": 1, "n": 40},
+    full={"seeds": 6, "steps": 3000, "narrow_steps": 1500, "draws": 4},
+    picture=picture,
 )

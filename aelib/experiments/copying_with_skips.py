@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from aelib import data, fit, inversion, measures, models, objectives, random
+from aelib import data, figures, fit, inversion, measures, models, objectives, random
 from aelib.claims import Claim, below, between
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits
 from aelib.experiments.keeping import Result
 from aelib.experiments.layer_or_search import ranks
 from aelib.experiments.layers_read_back import leftover, medians, within
+from aelib.experiments.pictures import on_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURE = Claim(
     id="4.8",
@@ -41,6 +47,7 @@ PICTURE = Claim(
         for skips in ("skips", "no skips")
         for quantity in ("leftover", "m_g/m_r")
     ),
+    condition="The net is trained to copy.",
     fails_when="The net is untrained: our search does not find the picture then, though the rank "
     "says that hardly a direction is lost. Nor is it the skips alone: after long training the "
     "copier without them gets there too. And a picture is less than a copy: a denoiser's output "
@@ -82,6 +89,9 @@ SKIPS_COPY = Claim(
         ("denoiser", "skips", "gain"),
         ("copier", "no skips", "leftover"),
     ),
+    condition="Copying is easier and cleaning worse, though not useless: the copier with skips "
+    "still takes some noise away.",
+    ratios=("clean error, skips / no skips",),
     fails_when="The nets are trained to denoise: then the skips do no harm. And even the copier "
     "with skips is not useless: it cleans, though less than the best linear filter.",
 )
@@ -123,9 +133,14 @@ def squared(change: Tensor) -> Tensor:
     return change.square().sum((-3, -2, -1)).mean(-1)
 
 
-def run(seeds: int, steps: int, inversions: int, invert_steps: int) -> Result:
-    """Picture, copy and cleaning of each net, by (state, skips, quantity)."""
-    clean, noisy = digits().test, noisy_digits()
+def slopes(nets: list[models.DiffusionUNet]) -> Tensor:
+    """Singular values of each net's Jacobian, falling, a mean over two digits: (seeds, d)."""
+    return measures.singular_values(nets, digits().test[:2]).mean(1)
+
+
+def run(seeds: int, steps: int, inversions: int, invert_steps: int, n: int = 360) -> Result:
+    """Picture, copy and cleaning of each net on `n` digits, by (state, skips, quantity)."""
+    clean, noisy = digits().test[:n], noisy_digits()[:n]
     shown = noisy[:inversions].clamp(0, 1)  # an inversion wants pixels
     own = squared(noisy - clean)
     nets = {
@@ -171,12 +186,57 @@ def run(seeds: int, steps: int, inversions: int, invert_steps: int) -> Result:
             readings["copier", "skips", "from a copy"].mean()
         ),
     }
-    return Result(readings, {"models": nets})
+    show = {
+        "leftover": {place: readings[(*place, "leftover")] for place in nets},
+        "gain": {place: readings[(*place, "gain")] for place in nets},
+        "best linear gain": readings["best linear gain"][0],
+        "clean": on_screen(clean[:8]),
+        "corrupted": on_screen(noisy[:8]),
+        "returned": {
+            place: on_screen(measures.outputs(group[:1], noisy[:8])[0])
+            for place, group in nets.items()
+        },
+        "slopes": {state: slopes(nets[state, "skips"]) for state in OBJECTIVES},
+        "models": nets,
+    }
+    return Result(readings, show, [name for name in show if name != "models"])
+
+
+def picture(result: Result) -> Figure:
+    """How well each net's output determines its corrupted input, and what it is worth."""
+    figure, axes = figures.canvas(1, 2)
+    for ax, quantity, xlabel in (
+        (axes[0], "leftover", "leftover f at the output"),
+        (axes[1], "gain", "denoising gain in dB"),
+    ):
+        best = float(result.show["best linear gain"])
+        figures.grouped_bars(
+            {
+                state: {skips: result.show[quantity][state, skips] for skips in SKIPS}
+                for state in STATES
+            },
+            xlabel=xlabel,
+            lines={"best linear": best} if quantity == "gain" else None,
+            ax=ax,
+        )
+    return figure
+
+
+def returned_picture(result: Result) -> Figure:
+    """Eight digits, corrupted, and what a net of each kind returns for them."""
+    places = list(itertools.product(STATES, SKIPS))
+    rows = [result.show["returned"][place] for place in places]
+    return figures.grid(
+        [result.show["clean"], result.show["corrupted"], *rows],
+        labels=["clean", "corrupted", *(f"{state},\n{skips}" for state, skips in places)],
+        cell=0.7,
+    )
 
 
 EXPERIMENT = Experiment(
     claims=(PICTURE, OWN_LOSS, SKIPS_COPY),
     run=run,
-    short={"seeds": 3, "steps": 100, "inversions": 2, "invert_steps": 60},
-    full={"seeds": 3, "steps": 600, "inversions": 4, "invert_steps": 300},
+    short={"seeds": 3, "steps": 3, "inversions": 1, "invert_steps": 5, "n": 60},
+    full={"seeds": 6, "steps": 600, "inversions": 4, "invert_steps": 300},
+    picture=picture,
 )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from functools import cache
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from aelib import fit, measures, models, objectives, random, sampling
+from aelib import figures, fit, inversion, measures, models, objectives, random, sampling
 from aelib.claims import Claim, above, below
+from aelib.experiments.digit_nets import once
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import confidence, digits, entropy, frechet, reference
 from aelib.experiments.keeping import Result
+from aelib.experiments.layers_read_back import leftover, medians, within
+from aelib.experiments.pictures import on_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GENERATES = Claim(
     id="4.6",
@@ -40,7 +47,8 @@ GENERATES = Claim(
         ("mean image", "confidence"),
         ("mean image", "entropy"),
     ),
-    also=(("trained on", "confidence"),),
+    also=(("trained on", "confidence"), ("real, held out", "confidence")),
+    ratios=(("trained on", "nearest / second"),),
     fails_when="Training is stopped early, with the skips or without: then even a Gaussian scores "
     "better.",
 )
@@ -58,6 +66,7 @@ PARTS_MATTER = Claim(
     conditional={"without skips − whole": above(5.0)},
     controls=("whole − whole, other seed", ("Gaussian fit", "Fréchet")),
     also=(("whole", "Fréchet"), ("trained on", "Fréchet")),
+    condition="Of skips only: attention makes no difference at this size.",
     fails_when="The images are small: at 8 × 8 every place is a few convolutions away from every "
     "other, and attention has little to add. Whether it matters for larger images is not measured "
     "here.",
@@ -70,6 +79,19 @@ PARTS: dict[str, dict] = {
     "no attention": {"attention": ()},
     "no skips": {"skips": False},
 }
+
+NAMES = {  # what the figures show, and call them
+    "real, held out": "real, held out",
+    "trained on": "whole, trained on",
+    "whole": "whole",
+    "no attention": "no attention",
+    "no skips": "no skips",
+    "Gaussian fit": "Gaussian fit",
+    "training images + noise": "training + noise",
+}
+NODES = ["encoder.1", "mid", "decoder.0", "output"]
+TIMES = {"little noise": 20, "much noise": 120}
+VARIANTS = ("trained on", "whole", "no skips")
 
 
 def train(nets: Sequence[nn.Module], steps: int, batch_size: int, seed: int = 0) -> None:
@@ -111,7 +133,7 @@ def scores(images: Tensor) -> dict[str, Tensor]:
     }
 
 
-def controls(seed: int) -> dict[str, Tensor]:
+def controls(seed: int, n: int = N) -> dict[str, Tensor]:
     """Sets of images that no net has drawn."""
     train = digits().train
     mean, directions, variances = measures.principal_directions(train)
@@ -120,19 +142,19 @@ def controls(seed: int) -> dict[str, Tensor]:
     def white(*shape: int) -> Tensor:
         return random.normal(shape, train, source)
 
-    gaussian = mean + (white(N, 64) * variances.clamp_min(0).sqrt()) @ directions
-    chosen = train[torch.randperm(len(train), generator=source)[:N]]
+    gaussian = mean + (white(n, 64) * variances.clamp_min(0).sqrt()) @ directions
+    chosen = train[torch.randperm(len(train), generator=source)[:n]]
     sets = {
         "real, held out": digits().test,
         "Gaussian fit": gaussian.view(-1, *digits().shape),
-        "white noise": random.uniform((N, *digits().shape), train, source),
-        "mean image": train.mean(0) + 0.01 * white(N, *digits().shape),
-        "training images + noise": chosen + 0.2 * white(N, *digits().shape),
+        "white noise": random.uniform((n, *digits().shape), train, source),
+        "mean image": train.mean(0) + 0.01 * white(n, *digits().shape),
+        "training images + noise": chosen + 0.2 * white(n, *digits().shape),
     }
     return {name: images.clamp(0, 1) for name, images in sets.items()}
 
 
-@cache
+@once
 def trained(seeds: int, steps: int, more: int) -> dict[str, list[nn.Module]]:
     """Each variant after the shorter training, and the whole net after the longer one."""
     nets = {name: diffusion_nets(seeds, **options) for name, options in PARTS.items()}
@@ -143,7 +165,64 @@ def trained(seeds: int, steps: int, more: int) -> dict[str, list[nn.Module]]:
     return nets
 
 
-def run(seeds: int, steps: int, more: int, draws: int) -> Result:
+def at_time(time: int) -> Callable[[nn.Module, Tensor], Tensor]:
+    """How to call a diffusion model at one time, on images in [0, 1]."""
+
+    def forward(model: nn.Module, images: Tensor) -> Tensor:
+        times = torch.full((len(images),), time, device=images.device)
+        return model(objectives.to_model(images), times)
+
+    return forward
+
+
+def states(time: int, n: int) -> Tensor:
+    """What the model sees at a time, moved to [0, 1]."""
+    noise = random.normal((n, *digits().shape), digits().test, random.generator(0))
+    noisy = SCHEDULE.noisy(digits().test[:n], torch.full((n,), time), noise)
+    return objectives.to_images(noisy).clamp(0, 1)
+
+
+def inside(group: Sequence[nn.Module], steps: int) -> dict[str, dict[str, Tensor]]:
+    """Layers of diffusion models read back at two times, (seeds, nodes) by time and quantity."""
+    result: dict[str, dict[str, Tensor]] = {}
+    for words, time in TIMES.items():
+        runs = [
+            inversion.invert(
+                model,
+                states(time, 2),
+                NODES,
+                seeds=[seed],
+                steps=steps,
+                until=0.01,  # of m_r: by then f has settled
+                forward=at_time(time),
+            )
+            for seed, model in enumerate(group)
+        ]
+        result[words] = {
+            name: torch.stack([medians(runs, node, measure) for node in NODES], 1)
+            for name, measure in (("leftover", leftover), ("m_g/m_r", within))
+        }
+    return result
+
+
+def shown(nets: dict[str, list[nn.Module]]) -> dict[str, Tensor]:
+    """Samples of the first nets, what stands beside them, and a walk of the sampler."""
+    train = digits().train
+    drawn, walk = draw(nets["trained on"][0], 12, seed=5), []
+    sampling.sample(nets["trained on"][0], SCHEDULE, 8, steps=12, seed=5, callback=walk.append)
+    images = {
+        "drawn": drawn,
+        "nearest": train[measures.nearest_training(drawn, train).indices],
+        "without skips": draw(nets["no skips"][0], 12, seed=5),
+        "Gaussian": controls(5)["Gaussian fit"][:12],
+        "real": digits().test[:12],
+        "walk": torch.stack([step["images"] for step in walk]),
+        "guesses": torch.stack([step["denoised"] for step in walk]),
+    }
+    return {name: on_screen(each) for name, each in images.items()}
+
+
+def run(seeds: int, steps: int, more: int, draws: int, invert_steps: int, n: int = N) -> Result:
     """Scores of each variant's samples, a mean over draws, and of the controls."""
     nets = trained(seeds, steps, more)
     readings = {}
@@ -154,26 +233,107 @@ def run(seeds: int, steps: int, more: int, draws: int) -> Result:
 
     for name, group in nets.items():
         drawn = [
-            torch.stack([draw(model, seed=100 * number + seed) for seed, model in enumerate(group)])
+            torch.stack([draw(model, n, 100 * number + seed) for seed, model in enumerate(group)])
             for number in range(draws)
         ]
         note(name, torch.stack(drawn))
-    fakes = [controls(seed) for seed in range(seeds)]
+    fakes = [controls(seed, n) for seed in range(seeds)]
     for name in fakes[0]:
         note(name, torch.stack([sets[name] for sets in fakes])[None])
-    readings["floor", "Fréchet"] = measures.frechet_floor(reference(), N, draws=seeds)
+    readings["floor", "Fréchet"] = measures.frechet_floor(reference(), n, draws=seeds)
     whole = readings["whole", "Fréchet"]
     readings |= {
         "without skips − whole": readings["no skips", "Fréchet"] - whole,
         "without attention − whole": readings["no attention", "Fréchet"] - whole,
         "whole − whole, other seed": whole - whole.roll(1),
     }
-    return Result(readings, {"models": nets})
+    show = {
+        "pictures": shown(nets),
+        "scores": {
+            quantity: {name: readings[name, quantity] for name in NAMES}
+            for quantity in ("Fréchet", "nearest / second")
+        },
+        "floor": float(torch.as_tensor(readings["floor", "Fréchet"]).mean()),
+        "models": nets,
+    }
+    if invert_steps:
+        show["inside"] = {name: inside(nets[name], invert_steps) for name in VARIANTS}
+    return Result(readings, show, [name for name in show if name != "models"])
+
+
+def picture(result: Result) -> Figure:
+    """Fréchet distance, and how much nearer the nearest training image is than the second."""
+    figure, (left, right) = figures.canvas(1, 2)
+    scores, fakes = result.show["scores"], ("real, held out", "Gaussian fit", "training + noise")
+    figures.bars(
+        {words: scores["Fréchet"][name] for name, words in NAMES.items()},
+        xlabel="Fréchet distance",
+        lines={"floor": float(result.show["floor"])},
+        controls=fakes,
+        number=".0f",
+        ax=left,
+    )
+    figures.bars(
+        {words: scores["nearest / second"][name] for name, words in NAMES.items()},
+        xlabel="nearest / second nearest",
+        controls=fakes,
+        ax=right,
+    )
+    right.set_yticklabels([])
+    return figure
+
+
+def samples_picture(result: Result) -> Figure:
+    """Digits drawn, the nearest training images, without skips, from a Gaussian, and real."""
+    rows = ("drawn", "nearest", "without skips", "Gaussian", "real")
+    return figures.grid(
+        [result.show["pictures"][name] for name in rows],
+        labels=[
+            "drawn by\nthe U-Net",
+            "nearest\ntraining",
+            "without\nskips",
+            "Gaussian\nfit",
+            "real",
+        ],
+    )
+
+
+def walk_picture(result: Result, step: int) -> Figure:
+    """The sampler's images after a step of its walk, and the net's guess then."""
+    pictures = result.show["pictures"]
+    return figures.grid(
+        [pictures["walk"][step], pictures["guesses"][step]],
+        labels=["the state", "the net's\nguess"],
+        cell=0.8,
+    )
+
+
+def inside_picture(result: Result) -> Figure:
+    """Layers of the diffusion models read back, with little noise and with much."""
+    figure, axes = figures.canvas(2, 2, height=6.2)
+    for place, (words, top) in enumerate(itertools.product(TIMES, (True, False))):
+        ax = axes[place // 2 + 2 * (place % 2)]
+        quantity = "leftover" if top else "m_g/m_r"
+        figures.curves(
+            range(len(NODES)),
+            {NAMES[name]: result.show["inside"][name][words][quantity] for name in VARIANTS},
+            lines={"the start": 1.0} if top else {"m_r": 1.0},
+            xlabel="",
+            ylabel="leftover f" if top else "m_g / m_r",
+            logy=not top,
+            ylim=(-0.05, 1.4) if top else (3e-3, 10),
+            title=words if top else None,
+            legend="above" if top else "none",
+            ax=ax,
+        )
+        ax.set_xticks(range(len(NODES)), NODES, rotation=40, ha="right")
+    return figure
 
 
 EXPERIMENT = Experiment(
     claims=(GENERATES, PARTS_MATTER),
     run=run,
-    short={"seeds": 3, "steps": 100, "more": 420, "draws": 1},
-    full={"seeds": 3, "steps": 1000, "more": 1500, "draws": 8},
+    short={"seeds": 3, "steps": 2, "more": 2, "draws": 1, "invert_steps": 0, "n": 40},
+    full={"seeds": 6, "steps": 300, "more": 500, "draws": 2, "invert_steps": 40},
+    picture=picture,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import NamedTuple
+from functools import cache, wraps
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,26 @@ SCHEDULE = objectives.cosine_schedule(200)
 RECORDS = (100, 200, 400, 800, 1500, 3000, 6000, 12000)
 APPLIED = (3, 10, 30)
 N = 360  # pictures in a drawn set, as many as there are test digits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def once(train: Callable[P, R]) -> Callable[P, R]:
+    """What is trained with the same settings and the same seeds is trained once in a process.
+
+    Seeds that are moved are others: what was trained before they moved is not given back.
+    """
+
+    @cache
+    def known(offset: int, *args: P.args, **kwargs: P.kwargs) -> R:
+        return train(*args, **kwargs)
+
+    @wraps(train)
+    def ask(*args: P.args, **kwargs: P.kwargs) -> R:
+        return known(random.offset(), *args, **kwargs)
+
+    return ask
 
 
 class Trained(NamedTuple):
@@ -52,27 +72,27 @@ def train(build: Callable[[], nn.Module], seeds: int, steps: int, **options) -> 
     return Trained(nets, (time.process_time() - began) / seeds)
 
 
-@cache
+@once
 def narrow(seeds: int, steps: int) -> Trained:
     """Copiers with a code of 8 numbers."""
     return train(lambda: plain(8), seeds, steps, label="code of 8")
 
 
-@cache
+@once
 def vaes(seeds: int, steps: int, beta: float) -> Trained:
     """Variational autoencoders with a code of 8."""
     objective = objectives.variational(beta)
     return train(variational, seeds, steps, objective=objective, label=f"variational, β = {beta:g}")
 
 
-@cache
+@once
 def denoisers(seeds: int, steps: int) -> Trained:
     """The copier's layers, taught to give back the clean digit, at every strength of noise."""
     objective = objectives.denoise(every_noise)
     return train(plain, seeds, steps, objective=objective, lr=3e-4, label="denoisers")
 
 
-@cache
+@once
 def diffusion(seeds: int, steps: int) -> Trained:
     """Chapter 4's U-Net, small."""
 
@@ -93,7 +113,7 @@ def walked(times: int) -> Callable[[nn.Module], Tensor]:
     return share
 
 
-@cache
+@once
 def copiers(seeds: int, steps: int) -> tuple[list, History]:
     """Copiers, and how many digits walk under them while they learn."""
     nets = models.replicate(plain, seeds)
@@ -109,8 +129,8 @@ def copiers(seeds: int, steps: int) -> tuple[list, History]:
     return nets, history
 
 
-def loop(nets: Sequence, steps: int, eta: float, draws: Sequence[int]) -> Tensor:
-    """Pictures from pure noise by copying and noising, (draws, seeds, N, channels, …)."""
+def loop(nets: Sequence, steps: int, eta: float, draws: Sequence[int], n: int = N) -> Tensor:
+    """Pictures from pure noise by copying and noising, (draws, seeds, n, channels, …)."""
     sigmas = torch.linspace(1, 0.05, steps)
     return torch.stack(
         [
@@ -118,7 +138,7 @@ def loop(nets: Sequence, steps: int, eta: float, draws: Sequence[int]) -> Tensor
                 [
                     sampling.diffuse_without_diffusion(
                         model,
-                        N,
+                        n,
                         sigmas,
                         eta=eta,
                         center=digits().train.mean(0),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from aelib import data, fit, inversion, models, objectives, runtime
+from aelib import data, figures, fit, inversion, models, objectives, random, runtime
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
+from aelib.experiments.pictures import on_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESIDUAL = Claim(
     id="4.1",
@@ -43,6 +48,7 @@ RESIDUAL = Claim(
         ("ResNet-50", "layer4", "m_g/m_r of the start, by image"),
         ("ResNet-50, calibrated", "layer4", "by image"),
     ),
+    units="nets; of ResNet-50, images",
     fails_when="Early means more than the first stage. How late is late depends on the "
     "statistics: in calibrated nets our search finds the picture less deep.",
 )
@@ -69,6 +75,9 @@ TRANSFORMER = Claim(
         "the start",
     ),
     also=(("ViT trained", "block5"), ("ViT-L/16", "block 0", "by image")),
+    condition="Early and late are told apart by the class token, not by depth: all tokens together "
+    "keep the picture through every block.",
+    units="nets; of ViT-L/16, images",
     fails_when="One reads all tokens: untrained, they keep the picture through every block. It "
     "holds for the class token, which is what the classifier uses, and which has too few elements "
     "for an image.",
@@ -93,6 +102,16 @@ TRAINING = Claim(
         ("ViT trained", "block5", "m_g/m_r"),
     ),
     also=(("ResNet stage2", "trained / untrained"), ("ViT trained", "block5")),
+    condition="Of transformers only: whether the first stage of a residual net sees more is not "
+    "shown.",
+    ratios=(
+        ("ViT block5", "trained / untrained"),
+        ("ResNet stage1", "trained / untrained"),
+        ("ResNet stage2", "trained / untrained"),
+        ("ViT block5", "between untrained seeds"),
+        ("ResNet stage1", "between untrained seeds"),
+        ("ResNet stage2", "stale statistics / untrained"),
+    ),
     fails_when="One looks at the late stages, which know next to nothing before and after; and "
     "the gain of the first stage is not there in every seed.",
 )
@@ -101,6 +120,7 @@ LAYERS = {
     "ResNet": ["stem", "stage1", "stage2", "stage3", "stage4", "pool"],
     "ViT": ["embedding", "block0", "block1", "block3", "block5", "token"],
 }
+KINDS = [(kind, state) for kind in LAYERS for state in ("untrained", "trained")]
 BUILDERS = {"ResNet": models.SmallResNet, "ViT": models.SmallViT}
 STAGES = ["conv1", "layer1", "layer2", "layer3", "layer4"]
 
@@ -178,10 +198,22 @@ def leftover(result: inversion.LayerInversion) -> Tensor:
     return result.leftover
 
 
+def large_model(name: str, weights: str | Path | None, size: int, blocks: int) -> nn.Module:
+    """ResNet-50 or ViT-L/16; with random weights no more of its blocks than are read."""
+    if weights is not None or not name.startswith("ViT"):
+        return models.classifier(
+            "vit_l_16" if name.startswith("ViT") else "resnet50", weights, size=size
+        )
+    from torchvision.models import VisionTransformer
+
+    with random.seeded(0):  # ViT-L/16's sizes; a block that is not read need not be drawn
+        return VisionTransformer(size, 16, blocks, 16, 1024, 4096).eval()
+
+
 def read_large(
-    steps: int, weights: str | Path | None = None
+    steps: int, weights: str | Path | None = None, n: int = 3
 ) -> tuple[Tensor, dict[str, inversion.Inversion]]:
-    """ResNet-50, as built and calibrated, and ViT-L/16 themselves, read back from three pieces.
+    """ResNet-50, as built and calibrated, and ViT-L/16 themselves, read back from `n` pieces.
 
     `weights`: None for random ones, "DEFAULT" or a file for trained ones, as `models.classifier`
     takes them. The "gpu" profile reads larger images, deeper, with 500 steps at least.
@@ -192,14 +224,15 @@ def read_large(
     device = runtime.device() if profile.name == "gpu" else None
     photos = data.load("photos", size=size, train=64, test=64)
     lively = photos.test[photos.test.flatten(1).std(1).argsort(descending=True)]
-    images, results = lively[:30:10], {}
+    apart = 30 // n
+    images, results = lively[: apart * n : apart], {}
     tokens = [f"encoder.layers.encoder_layer_{block}" for block in blocks]
-    for name, architecture, layers in (
-        ("ResNet-50", "resnet50", STAGES),
-        ("ResNet-50, calibrated", "resnet50", STAGES),
-        ("ViT-L/16", "vit_l_16", tokens),
+    for name, layers in (
+        ("ResNet-50", STAGES),
+        ("ResNet-50, calibrated", STAGES),
+        ("ViT-L/16", tokens),
     ):
-        model = models.classifier(architecture, weights, size=size)
+        model = large_model(name, weights, size, blocks[-1] + 1)
         model = model if device is None else model.to(device)
         if weights is None and name.endswith("calibrated"):
             sample = photos.train if device is None else photos.train.to(device)
@@ -214,7 +247,9 @@ def short_name(layer: str) -> str:
     return layer.replace("encoder.layers.encoder_layer_", "block ")
 
 
-def run(seeds: int, train_steps: int, images: int, steps: int, large_steps: int) -> Result:
+def run(
+    seeds: int, train_steps: int, images: int, steps: int, large_steps: int, large_images: int
+) -> Result:
     """Small nets of both kinds, untrained and trained; the large ones, untrained."""
     _, _, lively = pieces_of_photographs()
     nets = small_nets(seeds, train_steps)
@@ -238,20 +273,112 @@ def run(seeds: int, train_steps: int, images: int, steps: int, large_steps: int)
     stale = readings["ResNet stale", "stage2"] / readings["ResNet untrained", "stage2"]
     readings["ResNet stage2", "stale statistics / untrained"] = stale
 
-    pieces, large = read_large(large_steps)
+    pieces, large = read_large(large_steps, n=large_images)
     for name, result in large.items():
         for layer in result:
             row, place = result[layer], (name, short_name(layer))
             readings[(*place, "by image")] = row.leftover[0]
             readings[(*place, "m_g/m_r, by image")] = within(row)[0]
             readings[(*place, "m_g/m_r of the start, by image")] = start_within(row)[0]
-    show = {"read": read, "images": lively, "large": large, "pieces": pieces, "models": nets}
-    return Result(readings, show)
+    show = {
+        "leftover": by_layer(read, leftover),
+        "m_g/m_r": by_layer(read, within),
+        "pictures": {
+            place: on_screen(
+                torch.stack(
+                    [lively[0], *(read[place][0][name].images[0, 0] for name in LAYERS[place[0]])]
+                )
+            )
+            for place in KINDS
+        },
+        "large": {
+            name: on_screen(
+                torch.cat([pieces[:1], *(layers[layer].images[0, :1] for layer in layers)])
+            )
+            for name, layers in large.items()
+        },
+        "large layers": [
+            "\n".join(pair)
+            for pair in itertools.zip_longest(
+                STAGES, map(short_name, large["ViT-L/16"]), fillvalue=""
+            )
+        ],
+        "images": lively,
+        "models": nets,
+    }
+    return Result(readings, show, ("leftover", "m_g/m_r", "pictures", "large", "large layers"))
+
+
+def by_layer(read: Mapping, measure) -> dict[tuple[str, str], Tensor]:
+    """Of each kind of net, untrained and trained, (seeds, layers)."""
+    return {
+        place: torch.stack([medians(read[place], layer, measure) for layer in LAYERS[place[0]]], 1)
+        for place in KINDS
+    }
+
+
+def read_back_picture(result: Result) -> Figure:
+    """One image, and what six layers of the first net of each kind give back of it."""
+    heads = map("\n".join, zip(*LAYERS.values(), strict=True))
+    return figures.grid(
+        [result.show["pictures"][place] for place in KINDS],
+        labels=[f"{kind},\n{state}" for kind, state in KINDS],
+        columns=["input", *heads],
+    )
+
+
+def depth_picture(result: Result) -> Figure:
+    """By layer, what is left of the start's error, and how near the search came in the layer."""
+    figure, axes = figures.canvas(2, 2, height=6.2)
+    for column, (kind, layers) in enumerate(LAYERS.items()):
+        for ax, quantity, ylabel in (
+            (axes[column], "leftover", "leftover f"),
+            (axes[2 + column], "m_g/m_r", "m_g / m_r"),
+        ):
+            top = quantity == "leftover"
+            figures.curves(
+                range(len(layers)),
+                {state: result.show[quantity][kind, state] for state in ("untrained", "trained")},
+                lines={"the start": 1.0} if top else {"m_r": 1.0},
+                xlabel="",
+                ylabel=ylabel,
+                logy=not top,
+                ylim=(-0.05, 1.65) if top else (1e-3, 3),
+                legend="above" if top else "none",
+                title=kind if top else None,
+                ax=ax,
+            )
+            ax.set_xticks(range(len(layers)), layers, rotation=40, ha="right")
+    return figure
+
+
+def large_picture(result: Result) -> Figure:
+    """What layers of ResNet-50, as built and calibrated, and of ViT-L/16 give back."""
+    large, heads = result.show["large"], result.show["large layers"]
+    heads = heads.values() if isinstance(heads, dict) else heads
+    return figures.grid(
+        list(large.values()), labels=list(large), columns=["input", *map(str, heads)]
+    )
 
 
 EXPERIMENT = Experiment(
     claims=(RESIDUAL, TRANSFORMER, TRAINING),
     run=run,
-    short={"seeds": 3, "train_steps": 30, "images": 2, "steps": 30, "large_steps": 8},
-    full={"seeds": 3, "train_steps": 300, "images": 2, "steps": 100, "large_steps": 100},
+    short={
+        "seeds": 3,
+        "train_steps": 2,
+        "images": 1,
+        "steps": 4,
+        "large_steps": 1,
+        "large_images": 3,
+    },
+    full={
+        "seeds": 6,
+        "train_steps": 150,
+        "images": 2,
+        "steps": 60,
+        "large_steps": 40,
+        "large_images": 8,
+    },
+    picture=read_back_picture,
 )

@@ -141,7 +141,7 @@ def no_information(images: Tensor, start: Tensor) -> tuple[float, float]:
     )  # type: ignore[return-value]
 
 
-def run(seeds: int, steps: int, search: int, unets: int, images: int) -> Result:
+def run(seeds: int, steps: int, search: int, images: int) -> Result:
     """Dense stacks and U-Nets, untrained and trained, read back from two kinds of start."""
     digits = data.load("digits")
     seen = digits.test[:images]
@@ -150,17 +150,17 @@ def run(seeds: int, steps: int, search: int, unets: int, images: int) -> Result:
         "U-Net": lambda: models.UNet(digits.shape, 8, downs=1, norm="none"),
     }
     nets = {}
-    for kind, n in (("dense", seeds), ("U-Net", unets)):
+    for kind, build in kinds.items():
         for state in STATES:
-            nets[kind, state] = models.replicate(kinds[kind], n)
+            nets[kind, state] = models.replicate(build, seeds)
         fit(nets[kind, "trained"], digits.train, steps=steps, lr=2e-3, schedule="cosine")
     starts = {
-        "noise": [uniform_start(seen, seed) for seed in range(max(seeds, unets))],
+        "noise": [uniform_start(seen, seed) for seed in range(seeds)],
         "other images": [digits.test[100 + 24 * s :][:images] for s in range(seeds)],
     }
 
     def of(kind: str, state: str, start: str, layers) -> Tensor:
-        pairs = zip(nets[kind, state], starts[start], strict=False)
+        pairs = zip(nets[kind, state], starts[start], strict=True)
         return torch.stack([leftovers(m, seen, s, search, layers) for m, s in pairs])
 
     noise = {state: of("dense", state, "noise", LAYERS) for state in STATES}
@@ -169,8 +169,8 @@ def run(seeds: int, steps: int, search: int, unets: int, images: int) -> Result:
     at = NUMBERS.index
     last = {state: rows[:, :, -1] for state, rows in noise.items()}  # (seeds, numbers)
     f, g, kurtosis = (last["untrained"][:, at(name)] for name in ("f", "g", "kurtosis"))
-    flat = torch.stack([measures.excess_kurtosis(s - seen).mean() for s in starts["noise"][:seeds]])
-    blank = torch.tensor([no_information(seen, s) for s in starts["noise"][:seeds]])
+    flat = torch.stack([measures.excess_kurtosis(s - seen).mean() for s in starts["noise"]])
+    blank = torch.tensor([no_information(seen, s) for s in starts["noise"]])
 
     def both(rows: dict, name: str, of: str) -> dict:
         before, after = (rows[state][:, at(name), -1] for state in STATES)
@@ -232,7 +232,8 @@ def picture(result: Result):
 EXPERIMENT = Experiment(
     claims=(GAUSSIAN, REMOVED),
     run=run,
-    short={"seeds": 3, "steps": 200, "search": 60, "unets": 3, "images": 4},
-    full={"seeds": 10, "steps": 3000, "search": 1500, "unets": 6, "images": 12},
+    short={"seeds": 3, "steps": 200, "search": 60, "images": 4},
+    full={"seeds": 10, "steps": 3000, "search": 3000, "images": 12},
     picture=picture,
+    chunk=2,
 )

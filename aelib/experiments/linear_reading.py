@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from aelib import measures, models, random
+from aelib import figures, measures, models, random
 from aelib.claims import Claim, above
 from aelib.experiments.digit_nets import copiers, denoisers, plain
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits
 from aelib.experiments.keeping import Result
+from aelib.measures.probes import STRENGTHS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLAIM = Claim(
     id="5.2",
@@ -25,6 +32,7 @@ CLAIM = Claim(
         "32 directions − pixels, 10 labels a class",
     ),
     also=("denoiser − pixels, 10 labels a class",),
+    units="nets, each with its own labelled digits",
     fails_when="The net only copies. The code of a net taught to denoise is read better.",
 )
 
@@ -39,20 +47,42 @@ def labelled(per_class: int, seed: int) -> Tensor:
     return torch.cat([order[labels[order] == digit][:per_class] for digit in range(10)])
 
 
-def read_right(train: Tensor, test: Tensor, per_class: int, seed: int, draws: int = 2) -> float:
+def read_right(
+    train: Tensor,
+    test: Tensor,
+    per_class: int,
+    seed: int,
+    draws: int = 2,
+    strengths: Sequence[float] = STRENGTHS,
+) -> float:
     """Per cent of test digits read right; a mean over labelled draws."""
     labels, truth = digits().train_labels, digits().test_labels
     assert labels is not None
     assert truth is not None
     chosen = [labelled(per_class, 10 * seed + draw) for draw in range(draws)]
     right = measures.logistic_probe(
-        [train[picks] for picks in chosen], [labels[picks] for picks in chosen], test, truth
+        [train[picks] for picks in chosen],
+        [labels[picks] for picks in chosen],
+        test,
+        truth,
+        strengths=strengths,
     )
     return 100 * float(right.float().mean())
 
 
-def run(seeds: int, steps: int, denoiser_steps: int) -> Result:
-    """Accuracy by number of labels on five descriptions, each seed its own net and labels."""
+def run(
+    seeds: int,
+    steps: int,
+    denoiser_steps: int,
+    most: int,
+    draws: int,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Result:
+    """Accuracy by number of labels on five descriptions, each seed its own net and labels.
+
+    `most` labels a class at most; each seed's accuracy is a mean over `draws` of them.
+    """
+    counts = [n for n in LABELLED if n <= most]
     train, test = digits().train, digits().test
     mean, basis, _ = measures.principal_directions(train, 32)
     nets = {
@@ -72,24 +102,44 @@ def run(seeds: int, steps: int, denoiser_steps: int) -> Result:
     accuracy = {  # each (seeds, numbers of labels)
         name: torch.tensor(
             [
-                [read_right(pair[0], pair[1], n, seed) for n in LABELLED]
+                [read_right(pair[0], pair[1], n, seed, draws, strengths) for n in counts]
                 for seed, pair in enumerate(pairs)
             ]
         )
         for name, pairs in descriptions.items()
     }
-    at_ten = {name: rows[:, LABELLED.index(10)] for name, rows in accuracy.items()}
+    at_ten = {name: rows[:, counts.index(10)] for name, rows in accuracy.items()}
     readings = {
         f"{name} − pixels, 10 labels a class": right - at_ten["pixels"]
         for name, right in at_ten.items()
         if name != "pixels"
     }
-    return Result(readings, {"accuracy": accuracy})
+    show = {"accuracy": accuracy, "counts": torch.tensor(counts)}
+    return Result(readings, show, tuple(show))
+
+
+def picture(result: Result) -> Figure:
+    """Accuracy of a linear reader by number of labels."""
+    return figures.curves(
+        result.show["counts"],
+        result.show["accuracy"],
+        xlabel="labelled digits of each class",
+        ylabel="test digits read right, %",
+        logx=True,
+    )
 
 
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 3000, "denoiser_steps": 3000},
-    full={"seeds": 10, "steps": 3000, "denoiser_steps": 3000},
+    short={
+        "seeds": 3,
+        "steps": 30,
+        "denoiser_steps": 30,
+        "most": 10,
+        "draws": 1,
+        "strengths": [0.1, 10.0],
+    },
+    full={"seeds": 8, "steps": 3000, "denoiser_steps": 3000, "most": 30, "draws": 2},
+    picture=picture,
 )

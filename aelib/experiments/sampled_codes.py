@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from aelib import measures, random, sampling
+from aelib import data, figures, measures, random, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import (
     BETAS,
     SCHEDULE,
     N,
     Trained,
+    copiers,
     denoisers,
     diffusion,
     loop,
@@ -23,6 +25,10 @@ from aelib.experiments.digit_nets import (
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import confidence, digits, entropy, frechet
 from aelib.experiments.keeping import Result
+from aelib.experiments.pictures import on_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GENERATES = Claim(
     id="5.7",
@@ -50,32 +56,43 @@ BLURRIER = Claim(
     conditional={"lost, prior, β = 0.1": above(0.03)},
     controls=("sharpness, code of 8, mixture", "sharpness, code of 8, copies"),
     also=("lost, prior, β = 0.3", "lost, prior, β = 0.03"),
+    condition="β is large enough to blur, and the code is sampled from its prior.",
     fails_when="β is small and its code is sampled by a mixture too.",
 )
 
+WAYS = {  # those that the figure shows, and what it calls them
+    "mixture in pixels": "mixture in pixels",
+    "code of 8, Gaussian": "code of 8, Gaussian",
+    "code of 8, mixture": "code of 8, mixture",
+    "variational, β = 0.1, prior": "variational, prior",
+    "denoiser, mixture": "denoiser, mixture",
+    "denoiser, loop, noise kept": "denoiser, loop",
+    "diffusion model": "diffusion model",
+}
 
-def from_code(nets: Sequence, components: int, draws: int) -> Tensor:
-    """Digits decoded from a density fitted to each net's codes, (draws, seeds, N, …)."""
+
+def from_code(nets: Sequence, components: int, draws: int, n: int = N, starts: int = 3) -> Tensor:
+    """Digits decoded from a density fitted to each net's codes, (draws, seeds, n, …)."""
     pictures = []
     for seed, model in enumerate(nets):
-        fitted = sampling.fit_code(measures.codes(model, digits().train), components)
-        codes = [fitted.sample(N, seed + 100 * draw) for draw in range(draws)]
+        fitted = sampling.fit_code(measures.codes(model, digits().train), components, n_init=starts)
+        codes = [fitted.sample(n, seed + 100 * draw) for draw in range(draws)]
         pictures.append(torch.stack([sampling.decode(model, code) for code in codes]))
     return torch.stack(pictures, 1)
 
 
-def from_pixels(components: int, seeds: int, draws: int) -> Tensor:
+def from_pixels(components: int, seeds: int, draws: int, n: int = N, starts: int = 3) -> Tensor:
     """The same for a density fitted to the pixels themselves."""
-    fitted = sampling.fit_code(digits().train.flatten(1), components)
-    sets = [[fitted.sample(N, s + 100 * d) for s in range(seeds)] for d in range(draws)]
+    fitted = sampling.fit_code(digits().train.flatten(1), components, n_init=starts)
+    sets = [[fitted.sample(n, s + 100 * d) for s in range(seeds)] for d in range(draws)]
     return torch.stack([torch.stack(row) for row in sets]).unflatten(-1, digits().shape)
 
 
-def from_prior(nets: Sequence, draws: int) -> Tensor:
-    """Digits decoded from the standard Gaussian, (draws, seeds, N, …)."""
+def from_prior(nets: Sequence, draws: int, n: int = N) -> Tensor:
+    """Digits decoded from the standard Gaussian, (draws, seeds, n, …)."""
 
     def draw(model, seed: int) -> Tensor:
-        code = random.normal((N, 8), digits().train, random.generator(seed))
+        code = random.normal((n, 8), digits().train, random.generator(seed))
         return sampling.decode(model, code)
 
     return torch.stack(
@@ -86,13 +103,13 @@ def from_prior(nets: Sequence, draws: int) -> Tensor:
     )
 
 
-def sampled(nets: Sequence, draws: int) -> Tensor:
-    """Digits drawn by diffusion models in 20 steps, (draws, seeds, N, …)."""
+def sampled(nets: Sequence, draws: int, n: int = N) -> Tensor:
+    """Digits drawn by diffusion models in 20 steps, (draws, seeds, n, …)."""
     return torch.stack(
         [
             torch.stack(
                 [
-                    sampling.sample(model, SCHEDULE, N, steps=20, seed=seed + 100 * d)
+                    sampling.sample(model, SCHEDULE, n, steps=20, seed=seed + 100 * d)
                     for seed, model in enumerate(nets)
                 ]
             )
@@ -101,28 +118,30 @@ def sampled(nets: Sequence, draws: int) -> Tensor:
     )
 
 
-def gallery(made: dict[str, Trained], seeds: int, draws: int) -> dict[str, tuple[float, Tensor]]:
-    """Ways to make digits: the seconds to train one net, and (draws, seeds, N, …)."""
+def gallery(
+    made: dict[str, Trained], seeds: int, draws: int, n: int = N, starts: int = 3
+) -> dict[str, tuple[float, Tensor]]:
+    """Ways to make digits: the seconds to train one net, and (draws, seeds, n, …)."""
 
     def way(name: str, pictures: Tensor) -> tuple[float, Tensor]:
         return made[name].seconds, pictures
 
     eight, denoiser = made["code of 8"].models, made["denoiser"].models
     ways = {
-        "Gaussian in pixels": (0.0, from_pixels(1, seeds, draws)),
-        "mixture in pixels": (0.0, from_pixels(10, seeds, draws)),
-        "code of 8, Gaussian": way("code of 8", from_code(eight, 1, draws)),
-        "code of 8, mixture": way("code of 8", from_code(eight, 10, draws)),
+        "Gaussian in pixels": (0.0, from_pixels(1, seeds, draws, n)),
+        "mixture in pixels": (0.0, from_pixels(10, seeds, draws, n, starts)),
+        "code of 8, Gaussian": way("code of 8", from_code(eight, 1, draws, n)),
+        "code of 8, mixture": way("code of 8", from_code(eight, 10, draws, n, starts)),
     }
     for beta in BETAS:
         name = f"β = {beta:g}"
-        ways[f"variational, {name}, prior"] = way(name, from_prior(made[name].models, draws))
-    flat = from_code(made["β = 0.03"].models, 10, draws)
+        ways[f"variational, {name}, prior"] = way(name, from_prior(made[name].models, draws, n))
+    flat = from_code(made["β = 0.03"].models, 10, draws, n, starts)
     ways["variational, β = 0.03, mixture"] = way("β = 0.03", flat)
-    ways["denoiser, mixture"] = way("denoiser", from_code(denoiser, 10, draws))
-    ways["denoiser, loop, noise kept"] = way("denoiser", loop(denoiser, 50, 0.0, range(draws)))
+    ways["denoiser, mixture"] = way("denoiser", from_code(denoiser, 10, draws, n, starts))
+    ways["denoiser, loop, noise kept"] = way("denoiser", loop(denoiser, 50, 0.0, range(draws), n))
     few = min(draws, 2)  # a diffusion model is the dearest to draw from
-    ways["diffusion model"] = way("diffusion", sampled(made["diffusion"].models, few))
+    ways["diffusion model"] = way("diffusion", sampled(made["diffusion"].models, few, n))
     return ways
 
 
@@ -139,7 +158,22 @@ def looks(pictures: Tensor) -> dict[str, Tensor]:
     return {name: column.mean(0) for name, column in columns.items()}
 
 
-def run(seeds: int, steps: int, diffusion_steps: int, draws: int) -> Result:
+def fakes(seeds: int, n: int) -> dict[str, Tensor]:
+    """Sets that no net has drawn, each (1, sets, n, …)."""
+    mean = digits().train.mean(0).expand(n, -1, -1, -1)
+    training = [digits().take(n, seed=seed).train for seed in range(seeds)]
+    noise = [data.white_noise(n, digits().shape, seed) for seed in range(seeds)]
+    return {
+        "real test digits": digits().test[None, None],
+        "training digits": torch.stack(training)[None],
+        "mean image": mean[None, None],
+        "noise": torch.stack(noise)[None],
+    }
+
+
+def run(
+    seeds: int, steps: int, diffusion_steps: int, draws: int, n: int = N, starts: int = 3
+) -> Result:
     """Fréchet distance and sharpness of each way, each seed a mean over draws."""
     made = {
         "code of 8": narrow(seeds, steps),
@@ -147,13 +181,13 @@ def run(seeds: int, steps: int, diffusion_steps: int, draws: int) -> Result:
         "denoiser": denoisers(seeds, 2 * steps),
         "diffusion": diffusion(seeds, diffusion_steps),
     }
-    ways = gallery(made, seeds, draws)
+    ways = gallery(made, seeds, draws, n, starts)
     test = digits().test
-    far = {name: frechet(pictures).mean(0) for name, (_, pictures) in ways.items()}
-    crisp = {
-        name: torch.as_tensor(measures.relative_sharpness(pictures.clamp(0, 1), test)).mean(0)
-        for name, (_, pictures) in ways.items()
-    }
+    seen = {name: looks(pictures) for name, (_, pictures) in ways.items()}
+    far, crisp = (
+        {name: columns[column] for name, columns in seen.items()}
+        for column in ("Fréchet", "sharpness")
+    )
     copies = measures.outputs(made["code of 8"].models, test).clamp(0, 1)
     mixture = "code of 8, mixture"
     prior = torch.stack([far[f"variational, β = {beta:g}, prior"] for beta in BETAS]).amin(0)
@@ -170,12 +204,31 @@ def run(seeds: int, steps: int, diffusion_steps: int, draws: int) -> Result:
             for beta in BETAS
         },
     }
-    return Result(readings, {"ways": ways})
+    copied = loop(copiers(seeds, steps)[0], 30, 1.0, range(1), n)
+    show = {
+        "looks": {name: looks(sets) for name, sets in fakes(seeds, n).items()}
+        | {"copier, loop, new noise": looks(copied)}
+        | seen,
+        "seconds": {name: seconds for name, (seconds, _) in ways.items()},
+        "pictures": {"real": on_screen(test[:9])}
+        | {name: on_screen(ways[name][1][0, 0, :9]) for name in WAYS},
+    }
+    return Result(readings, show, tuple(show))
+
+
+def picture(result: Result) -> Figure:
+    """Real digits, and nine of each way to make them."""
+    return figures.grid(
+        [result.show["pictures"][name] for name in ("real", *WAYS)],
+        labels=["real", *WAYS.values()],
+        cell=0.6,
+    )
 
 
 EXPERIMENT = Experiment(
     claims=(GENERATES, BLURRIER),
     run=run,
-    short={"seeds": 3, "steps": 1500, "diffusion_steps": 500, "draws": 8},
-    full={"seeds": 4, "steps": 3000, "diffusion_steps": 2000, "draws": 8},
+    short={"seeds": 3, "steps": 8, "diffusion_steps": 2, "draws": 1, "n": 60, "starts": 1},
+    full={"seeds": 6, "steps": 1500, "diffusion_steps": 500, "draws": 8},
+    picture=picture,
 )

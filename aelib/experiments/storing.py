@@ -272,7 +272,7 @@ EXPERIMENT = Experiment(
         "times": 60,
         "records": 3,
     },
-    full={"seeds": 6, "steps": 3000, "widths": [128, 512], "until": 6000, "map_steps": 3000},
+    full={"seeds": 6, "steps": 2000, "widths": [128, 512], "until": 2000, "map_steps": 1000},
     picture=picture,
     chunk=2,
 )

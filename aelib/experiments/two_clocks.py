@@ -171,6 +171,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 300, "width": 96, "counts": [8, 32, 128]},
-    full={"seeds": 10, "steps": 5000, "width": 256, "counts": [16, 32, 64, 128, 256, 512]},
+    full={"seeds": 6, "steps": 3000, "width": 128, "counts": [16, 32, 64, 128, 256]},
     picture=picture,
 )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from aelib import data, inversion, measures, models, random
+from aelib import data, figures, inversion, measures, models, random
 from aelib.claims import Claim, above
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLAIM = Claim(
     id="4.10",
@@ -46,6 +50,22 @@ CLAIM = Claim(
 )
 
 NODES = {"first stage": "encoder.0", "decoder": "decoder.0", "output": "output"}
+
+NETS = (
+    "first stage, skips",
+    "decoder, skips",
+    "decoder, no skips",
+    "output, skips",
+    "output, no skips",
+)
+PLAIN = (
+    "one convolution",
+    "one convolution, SiLU",
+    "pixels and squares",
+    "one number: sharpness",
+    "raw pixels",
+    "shuffled",
+)
 
 
 def corrupted(images: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,12 +132,23 @@ def run(seeds: int, examples: int, draws: int) -> Result:
     for rival in ("one convolution", "pixels and squares"):
         ahead = readings["decoder, skips"] - readings[rival]
         readings[f"decoder with skips − {rival}"] = ahead
-    return Result(readings)
+    show = {"r2": {name: readings[name] for name in (*NETS, *PLAIN)}}
+    return Result(readings, show, ("r2",))
+
+
+def picture(result: Result) -> Figure:
+    """R² for σ on an untrained net's features, and on what needs no more than one layer."""
+    return figures.bars(
+        {name: result.show["r2"][name] for name in (*NETS, *PLAIN)},
+        xlabel="R² of a linear probe for the noise level σ, unseen digits",
+        controls=PLAIN,
+    )
 
 
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "examples": 600, "draws": 1},
-    full={"seeds": 3, "examples": 1437, "draws": 6},
+    short={"seeds": 3, "examples": 300, "draws": 1},
+    full={"seeds": 10, "examples": 1437, "draws": 3},
+    picture=picture,
 )

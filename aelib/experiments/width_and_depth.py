@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
-from aelib import data, inversion, models
+from aelib import data, figures, inversion, models
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 from aelib.experiments.layer_or_search import ranks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLAIM = Claim(
     id="4.5",
@@ -80,12 +85,44 @@ def run(seeds: int, steps: int, cells: Sequence = CELLS) -> Result:
     readings[(*two, "depth 8 − depth 1")] = (
         readings[(*two, "depth 8")] - readings[(*two, "depth 1")]
     )
-    return Result(readings)
+    show = {
+        quantity: np.array(
+            [
+                [
+                    float(readings[quantity, "ReLU", f"width {width}", f"depth {depth}"].mean())
+                    for width in WIDTHS
+                ]
+                for depth in DEPTHS
+            ]
+        )
+        for quantity in ("leftover", "rank")
+    }
+    return Result(readings, show, tuple(show))
+
+
+def picture(result: Result) -> Figure:
+    """Leftover and rank of ReLU nets by width and depth, means over nets."""
+    figure, axes = figures.canvas(1, 2)
+    titles = {"leftover": "leftover f", "rank": "rank / elements"}
+    for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
+        figures.heat(
+            result.show[quantity],
+            WIDTHS,
+            DEPTHS,
+            xlabel="width / elements of the image",
+            ylabel="layers",
+            label="",
+            limits=(0, 1),
+            title=title,
+            ax=ax,
+        )
+    return figure
 
 
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 80},
+    short={"seeds": 3, "steps": 10},
     full={"seeds": 10, "steps": 300},
+    picture=picture,
 )
