@@ -118,7 +118,7 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 40, "kinds": ["no skips", "skips"], "control_steps": 20},
-    full={"seeds": 10, "steps": 1500, "kinds": list(SKIPS), "control_steps": 1500},
+    full={"seeds": 6, "steps": 1500, "kinds": list(SKIPS), "control_steps": 1500},
     picture=picture,
     chunk=5,
 )
