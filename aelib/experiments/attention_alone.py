@@ -123,6 +123,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 40, "size": 8},
-    full={"seeds": 6, "steps": 800, "size": 8},
+    full={"seeds": 6, "steps": 600, "size": 8},
     picture=picture,
 )

@@ -162,6 +162,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 600},
-    full={"seeds": 10, "steps": 8000},
+    full={"seeds": 10, "steps": 4000},
     picture=picture,
 )

@@ -265,6 +265,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 1000},
-    full={"seeds": 10, "steps": 3000},
+    full={"seeds": 10, "steps": 1500},
     picture=picture,
 )

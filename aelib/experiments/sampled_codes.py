@@ -229,6 +229,6 @@ EXPERIMENT = Experiment(
     claims=(GENERATES, BLURRIER),
     run=run,
     short={"seeds": 3, "steps": 8, "diffusion_steps": 2, "draws": 1, "n": 60, "starts": 1},
-    full={"seeds": 6, "steps": 1500, "diffusion_steps": 500, "draws": 8},
+    full={"seeds": 6, "steps": 1000, "diffusion_steps": 300, "draws": 4},
     picture=picture,
 )

@@ -75,6 +75,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 200},
-    full={"seeds": 6, "steps": 12000},
+    full={"seeds": 6, "steps": 4000},
     picture=picture,
 )
