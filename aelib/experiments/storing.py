@@ -272,7 +272,6 @@ EXPERIMENT = Experiment(
         "times": 60,
         "records": 3,
     },
-    full={"seeds": 6, "steps": 2000, "widths": [128, 512], "until": 2000, "map_steps": 1000},
+    full={"seeds": 6, "steps": 1500, "widths": [128, 256], "until": 1500, "map_steps": 800},
     picture=picture,
-    chunk=2,
 )
