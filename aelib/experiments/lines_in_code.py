@@ -37,7 +37,7 @@ CLAIM = Claim(
     ),
     condition="The line is stretched back to where the codes lie, and the code is variational.",
     fails_when="The line is straight: its middle lies too near the mean of the codes. Stretched "
-    "back it holds for the variational code; for the narrow code it depends on the seed.",
+    "back it holds for the variational code, for the narrow one by less, and not for the copier's.",
 )
 
 POINTS = 9
