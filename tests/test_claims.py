@@ -323,7 +323,7 @@ def test_the_kept_run_decides_and_the_live_one_agrees_or_not():
     assert record["live"]["readings"]["kappa"]["value"] == pytest.approx(0.02)
     assert record["date"] == "2026-01-02T03:04:05+00:00"
     page = Text(card._html())
-    assert {"0.2", "2026-01-02", "says supported"} <= set(page.inside)
+    assert {"0.2", "2026-01-02", "says supported; seconds of it decide nothing"} <= set(page.inside)
     assert "kept run, 5 nets" in " ".join(page.outside)
     assert claim().judge(readings(kappa=[0.2] * 3), kept()).agreement == "agrees"
     short = claim().judge(readings(kappa=[0, 0.5, 1]), kept())

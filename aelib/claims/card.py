@@ -169,7 +169,8 @@ class Card:
                 f"No full run is kept: run <code>python -m aelib measure {claim.id}</code>."
             )
         elif self.agreement:
-            says = f"The short run on this machine <data>{self.agreement}</data>."
+            more = "" if self.agreement == "agrees" else "; seconds of it decide nothing"
+            says = f"The short run on this machine <data>{self.agreement}{more}</data>."
             notes.append(f"The kept run decides. {says}")
         if self.stable is False:
             notes.append("The verdict turns with what should not matter, so it is undecided.")
