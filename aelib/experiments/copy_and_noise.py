@@ -147,6 +147,6 @@ EXPERIMENT = Experiment(
     claims=(COPIED, DENOISED),
     run=run,
     short={"seeds": 3, "steps": 10, "narrow_steps": 5, "draws": 1, "n": 40},
-    full={"seeds": 6, "steps": 1000, "narrow_steps": 500, "draws": 2},
+    full={"seeds": 6, "steps": 3000, "narrow_steps": 1500, "draws": 1},
     picture=picture,
 )
