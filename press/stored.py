@@ -37,7 +37,7 @@ def digest_of(notebook: Notebook) -> str:
     def counts(path: Path) -> bool:
         """Not the kept run of another chapter's claim."""
         claim = re.fullmatch(r"(\d+)\.\d+", path.stem) if path.parent.name == "kept" else None
-        return claim is None or claim[1] == str(int(notebook.path.stem[:2]))
+        return claim is None or claim[1] == notebook.path.stem[:2].lstrip("0")
 
     return digest(ROOT, MADE_FROM, code, outputs, content=what_runs, counts=counts)
 
