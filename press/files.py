@@ -18,10 +18,12 @@ def digest(
     patterns: Iterable[str],
     *texts: str,
     content: Callable[[Path], bytes] = Path.read_bytes,
+    counts: Callable[[Path], bool] = lambda path: True,
 ) -> str:
     """A hash of the texts, and of the names and contents of the files that match under `root`.
 
-    What hidden files and Python's caches hold does not count.
+    What hidden files and Python's caches hold does not count, nor a path below `root` for which
+    `counts` is false.
     """
     total = hashlib.sha256()
     for text in texts:
@@ -29,7 +31,7 @@ def digest(
     found = {path.relative_to(root) for pattern in patterns for path in root.glob(pattern)}
     for path in sorted(found):
         hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
-        if not hidden and (root / path).is_file():
+        if not hidden and counts(path) and (root / path).is_file():
             total.update(f"{path.as_posix()}\0".encode())
             total.update(hashlib.sha256(content(root / path)).digest())
     return total.hexdigest()

@@ -138,7 +138,9 @@ def kept(id: str, folder: str | Path | None = None) -> Kept | None:
 
 
 def full_result(id: str, folder: str | Path | None = None) -> Result:
-    """What the full run of claim `id` gave and kept: its readings, and what pictures draw from.
+    """What the full run that decides claim `id` kept: readings, and what pictures draw from.
+
+    The readings are those of every claim that the run decides.
 
     Raises:
         FileNotFoundError: where no full run is kept; says how to make one.
@@ -154,8 +156,10 @@ def full_result(id: str, folder: str | Path | None = None) -> Result:
                 f"run `python -m aelib measure {id}`",
             )
         )
+    others = (kept(each.id, folder) for each in find(id).claims)
+    readings = {key: row for other in others if other for key, row in other.readings.items()}
     arrays = home / f"{name}.npz"
-    return Result(run.readings, unpack(arrays) if arrays.is_file() else {})
+    return Result(readings | dict(run.readings), unpack(arrays) if arrays.is_file() else {})
 
 
 def card(id: str, live: Result, folder: str | Path | None = None) -> Card:

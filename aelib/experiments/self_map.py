@@ -29,9 +29,9 @@ CLAIM = Claim(
     },
     conditional={"10 times, end of training": below(0.25), "10 times, step 200": above(0.75)},
     controls=("untrained, 10 times",),
-    condition="The map is applied ten times; applied thirty times, it takes far more training.",
-    fails_when="The map is applied more often: after 30 times nearly everyone has left, and in "
-    "some nets many still have after much longer training.",
+    condition="The map is applied ten times; applied thirty times, most still walk at the end of "
+    "this training.",
+    fails_when="The map is applied more often: after 30 times nearly everyone has left.",
 )
 
 

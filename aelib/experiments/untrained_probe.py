@@ -149,6 +149,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "examples": 300, "draws": 1},
-    full={"seeds": 6, "examples": 1437, "draws": 2},
+    full={"seeds": 6, "examples": 600, "draws": 1},
     picture=picture,
 )
