@@ -1,5 +1,8 @@
 """What does a batch normalisation undo: noise, or what the images of a batch share?"""
 
+# torch types what a Sequential holds too widely.
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,5 +1,8 @@
 """Does squared error blur by itself, or only where the code has lost the detail?"""
 
+# matplotlib types its arguments too narrowly.
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,5 +1,8 @@
 """Does a net that bends its code beat PCA at equal code size?"""
 
+# torch types what a module holds too widely.
+# pyright: reportIndexIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Taught a single image, which net learns to copy any, and which stores the one it saw?"""
 
+# pyright: reportOptionalMemberAccess=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
