@@ -39,7 +39,7 @@ class Card:
 
     @property
     def readings(self) -> Mapping[str, Reading]:
-        """Those that decide: the kept run's, else the live one's."""
+        """The kept run's, which decides, else the live one's."""
         return self.live if self.full is None else self.full
 
     @property
