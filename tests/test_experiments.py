@@ -88,12 +88,13 @@ def test_a_kept_run_is_stale_when_the_short_run_gives_something_else(laboratory,
     assert experiments.stale("9.1", {}, tmp_path / "nowhere") == []
 
 
-def test_another_profile_is_not_shown_what_was_kept(laboratory, tmp_path, monkeypatch):
+def test_what_was_kept_decides_under_every_profile(laboratory, tmp_path, monkeypatch):
     laboratory(made(plain))
     experiments.measure("9.1", tmp_path)
     assert experiments.kept("9.1", tmp_path) is not None
     monkeypatch.setenv("AELIB_PROFILE", "gpu")
-    assert experiments.kept("9.1", tmp_path) is None
+    assert experiments.kept("9.1", tmp_path).record["profile"] == "cpu"
+    assert experiments.full_result("9.1", tmp_path)["kappa"].tolist() == [1.0] * 5
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"id": "9.1"}', '{"readings": 3, "id": 1}'])

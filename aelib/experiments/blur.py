@@ -48,7 +48,7 @@ CLAIM = Claim(
         "photographs, overcomplete, above √(1 − ℓ)",
     ),
     fails_when="A linear net is stopped early, or the network is too small to write or to read its "
-    "code. On photographs of a kind it was not fitted to, it draws detail that is not there.",
+    "code.",
     units="divisions",
     rule_changed="2026-11-26",
     seen_before="first run",

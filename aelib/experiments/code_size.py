@@ -35,7 +35,7 @@ CLAIM = Claim(
         "codes of 2 to 16": below(1),
         "started at PCA, codes of 32 and 48": below(1),
     },
-    condition="with a code of 32 or more the net must start at PCA, which it can be exactly; from "
+    condition="with a code of 48 the net must start at PCA, which it can be exactly; from "
     "random weights it falls behind; 100 training images are too few",
     controls=("linear net, codes of 32 and 48", "code of 48 after a tenth of the training"),
     also=("code of 48",),

@@ -118,7 +118,7 @@ def full(id: str) -> Result:
 
 
 def kept(id: str, folder: str | Path | None = None) -> Kept | None:
-    """The kept full measurement of claim `id`; None where there is none, or another profile's.
+    """The kept full measurement of claim `id`, made under whatever profile; None without one.
 
     Args:
         id: such as "2.5".
@@ -131,10 +131,7 @@ def kept(id: str, folder: str | Path | None = None) -> Kept | None:
     True
     """
     file = (HOME if folder is None else Path(folder)) / f"{id}.json"
-    if not file.is_file():
-        return None
-    result = Kept.load(file)
-    return result if result.record["profile"] == runtime.profile().name else None
+    return Kept.load(file) if file.is_file() else None
 
 
 def full_result(id: str, folder: str | Path | None = None) -> Result:

@@ -41,7 +41,7 @@ def measured(record: Record) -> list[str]:
     counted = f", {record['n']} {record['units']}" if record["n"] else ", closed form"
     result = [f"{record['quantity']}: {spread(record)} {record['unit']}".strip() + counted]
     if record["stable"] is None:
-        return result
+        return [*result, "stability not measured"]
     rows = record["stability"]
     turned = [f"{row['change']} ({row['length']}): {row['verdict']}" for row in rows]
     agreed = "stable" if record["stable"] else "not stable"
@@ -167,9 +167,9 @@ class Ledger(FromNotebooks):
     def full(self, chapter: int, title: str, records: list[Record]) -> nodes.table:
         rows = [
             [
-                [*self.claim(record), *self.origin(record["id"])],
+                self.claim(record),
                 [badge(record["verdict"])],
-                plain(record["statement"]),
+                [*plain(record["statement"]), *self.origin(record["id"])],
                 lines(measured(record)),
                 lines(controls(record)),
                 lines(ruled(record)),
