@@ -42,6 +42,9 @@ def _measure(options: argparse.Namespace) -> int:
     for id in ids:
         if options.short:
             print(_live(id))
+        elif options.stability:
+            paths = experiments.vary(id, options.out, options.jobs)
+            print(f"claim {id}: kept in {', '.join(map(str, paths))}", flush=True)
         elif options.stale and not (why := _stale(id, options.out)):
             print(f"claim {id}: its kept run speaks for today's code")
         else:
@@ -59,8 +62,6 @@ def _measure_one(id: str, options: argparse.Namespace) -> None:
         file=sys.stderr,
     )
     paths = experiments.measure(id, options.out, options.resume)
-    if options.stability:
-        experiments.vary(id, options.out, options.jobs)
     print(f"kept in {', '.join(map(str, paths))} after {time.perf_counter() - began:.0f} s")
 
 
@@ -187,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
     measure.add_argument(
         "--stability",
         action="store_true",
-        help="run it again with other seeds, threads and kernels, and keep the verdicts",
+        help="vary seeds, threads and kernels of what is kept, and keep those verdicts beside it",
     )
     measure.add_argument(
         "--jobs", type=int, default=1, help="processes at a time for --stability (default: 1)"

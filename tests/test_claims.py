@@ -340,19 +340,27 @@ def test_a_card_without_a_kept_run_says_so():
     ("rows", "stable", "verdict"),
     [
         ([], None, "conditional"),
-        ([("full", "conditional"), ("full", "conditional")], True, "conditional"),
-        ([("full", "conditional"), ("full", "supported")], False, "undecided"),
-        ([("full", "undecided")], False, "undecided"),
-        ([("short", "undecided"), ("short", "conditional")], True, "conditional"),
-        ([("short", "undecided")], None, "conditional"),
-        ([("short", "refuted")], False, "undecided"),
+        (["full conditional", "full conditional"], True, "conditional"),
+        (["full conditional", "full supported"], False, "undecided"),
+        (["full undecided"], False, "undecided"),
+        (["short undecided", "short conditional"], True, "conditional"),
+        (["short undecided"], None, "conditional"),
+        (["short refuted"], False, "undecided"),
+        (["short unchanged refuted", "short refuted"], True, "conditional"),
+        (["short unchanged refuted", "short conditional"], False, "undecided"),
+        (["short unchanged undecided", "short refuted"], None, "conditional"),
     ],
 )
 def test_a_verdict_that_turns_is_undecided(rows, stable, verdict):
     numbers = {"value": 0.2, "low": 0.2, "high": 0.2}
     stability = [
-        {"change": "other seeds", "length": length, "verdict": word, **numbers}
-        for length, word in rows
+        {
+            "change": None if "unchanged" in row else "other seeds",
+            "length": row.split()[0],
+            "verdict": row.split()[-1],
+            **numbers,
+        }
+        for row in rows
     ]
     card = claim().judge(readings(), kept(stability=stability))
     assert (card.stable, card.verdict) == (stable, verdict)

@@ -46,13 +46,21 @@ class Card:
     def stable(self) -> bool | None:
         """Whether the verdict is the same where something changed that should not matter.
 
-        A run that was shorter than the full one, and does not decide for that reason, is passed
-        over. None where nothing was changed.
+        Rows at full length are held against the verdict, shorter ones against what the same short
+        run says with nothing changed (None is its `change`). A short run that does not decide is
+        passed over. None where no row is left.
         """
         rows = self.kept.stability if self.kept else ()
-        rows = [row for row in rows if (row["length"], row["verdict"]) != ("short", "undecided")]
         decided = self.claim.decide(self.readings)
-        return all(row["verdict"] == decided for row in rows) if rows else None
+        unchanged = {row["length"]: row["verdict"] for row in rows if row["change"] is None}
+        pairs = [
+            (row["verdict"], unchanged.get(row["length"], decided))
+            for row in rows
+            if row["change"] is not None
+            and not (row["length"] == "short" and row["verdict"] == "undecided")
+        ]
+        pairs = [(one, other) for one, other in pairs if other != "undecided"]
+        return all(one == other for one, other in pairs) if pairs else None
 
     @property
     def verdict(self) -> str:

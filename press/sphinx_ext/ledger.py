@@ -43,7 +43,9 @@ def measured(record: Record) -> list[str]:
     if record["stable"] is None:
         return [*result, "stability not measured"]
     rows = record["stability"]
-    turned = [f"{row['change']} ({row['length']}): {row['verdict']}" for row in rows]
+    turned = [
+        f"{row['change'] or 'nothing changed'} ({row['length']}): {row['verdict']}" for row in rows
+    ]
     agreed = "stable" if record["stable"] else "not stable"
     return [*result, f"{agreed}; " + ", ".join(turned)]
 
