@@ -86,7 +86,7 @@ def _live(id: str) -> str:
         lines.append(f"{claim.id:>4}  {card.verdict}{says}")
         lines += [
             f"{'':6}{name}: {reading.value:.3g} [{reading.low:.3g}, {reading.high:.3g}]"
-            for name, reading in card.live.items()
+            for name, reading in claim.read(live.readings).items()
         ]
     return "\n".join(lines)
 

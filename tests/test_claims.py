@@ -417,14 +417,40 @@ def test_keys_may_be_tuples_and_are_labelled_when_printed():
     assert measured.judge(stored).record == card.record
 
 
-def test_more_than_four_rows_are_folded():
+def test_a_card_shows_its_number_and_one_control_and_folds_the_rest():
     many = {f"reading {number}": [1, 2, 3] for number in range(4)}
     page = claim(also=list(many)).judge(readings(**many))._html()
     seen, folded = page.split("<details>")
-    assert seen.count("<th scope='row'>") == 4
-    assert folded.count("<th scope='row'>") == 2
-    assert "2 more readings" in folded
-    assert "<details>" not in claim().judge(readings())._html()
+    assert seen.count("<th scope='row'>") == 2
+    assert "control: identity" in seen
+    assert folded.count("<th scope='row'>") == 4
+    assert "4 more readings, the rule and the source" in folded
+    assert claim().rule in folded
+    assert claim().rule not in seen
+    assert "<summary>The rule and the source" in claim().judge(readings())._html()
+
+
+def test_a_card_needs_no_live_run_where_one_is_kept():
+    card = claim().judge(None, kept())
+    assert (card.verdict, card.live, card.agreement) == ("conditional", None, "")
+    assert "live" not in card.record
+    page = " ".join(Text(card._html()).outside)
+    assert "this run" not in page
+    assert "python -m aelib measure --short 2.1" in page
+    with pytest.raises(ValueError, match=r"claim 2\.1: nothing was measured, and nothing is kept"):
+        claim().judge(None)
+
+
+def test_the_strip_draws_the_kept_interval_against_the_bound():
+    """Supported below 0.1, measured at 0.2: the mean lies right of the shaded part."""
+    page = claim().judge(None, kept())._html()
+    assert "supported below 0.1'" in page
+    shaded = re.search(r"claim-bound' x='0.0' y='0' width='([\d.]+)'", page)
+    mean = re.search(r"claim-mean' style='left:([\d.]+)%", page)
+    assert shaded
+    assert mean
+    assert float(shaded[1]) < float(mean[1]) < 100
+    assert "claim-strip" not in claim().judge(readings())._html()
 
 
 def test_glue_stores_what_the_page_reads(monkeypatch):

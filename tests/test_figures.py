@@ -685,3 +685,35 @@ def test_explorer_takes_the_pages_colours_in_dark_mode(chromium, page_file):
         color = page.eval_on_selector(element, "e => getComputedStyle(e).color")
         assert color == "rgb(240, 241, 242)", element
     page.close()
+
+
+def test_a_drawing_is_made_of_blocks_arrows_notes_and_pictures():
+    figure, ax = figures.sheet(height=3)
+    figures.block(ax, (2, 1.5), (2, 2), "encoder", narrowing=0.5, color=0)
+    figures.block(ax, (6, 1.5), (2, 2), "decoder", narrowing=-0.5)
+    figures.arrow(ax, (3.1, 1.5), (4.9, 1.5), "code", bend=0.2)
+    figures.picture(ax, torch.rand(3, 8, 4), (9, 1.5), 1)
+    figures.note(ax, (5, 0.3), "what is copied")
+    assert texts(figure) == {"encoder", "decoder", "code", "what is copied"}
+    assert not cut_off(figure)
+    narrow, wide = (patch.get_path().vertices for patch in ax.patches)
+    assert np.ptp(narrow[:2, 1]) == pytest.approx(2 * np.ptp(narrow[2:4, 1]))
+    assert np.ptp(wide[2:4, 1]) == pytest.approx(2 * np.ptp(wide[:2, 1]))
+    (image,) = ax.images
+    assert image.get_extent() == pytest.approx([8.75, 9.25, 1, 2])
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 10), (0, 3))  # a picture moves no axis
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"narrowing": 1}, "narrowing: expected"), ({"color": 7}, "the book's last stroke")],
+)
+def test_a_block_that_cannot_be_drawn_is_refused(arguments, message):
+    _, ax = figures.sheet()
+    with pytest.raises(ValueError, match=message):
+        figures.block(ax, (1, 1), (1, 1), **arguments)
+
+
+def test_a_sheet_without_height_is_refused():
+    with pytest.raises(ValueError, match="height: expected a finite number, above 0"):
+        figures.sheet(height=0)

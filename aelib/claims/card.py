@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -13,7 +14,7 @@ from aelib.claims.claim import Claim, Reading, label
 from aelib.claims.measurement import Kept
 from aelib.figures.numbers import format_number
 
-ROWS_IN_SIGHT = 4
+ROWS_IN_SIGHT = 2  # the claim's own number and its first control
 SEEN_IN_WORDS = {
     "nothing": "before any result had been seen",
     "prototype": "after a prototype's result had been seen",
@@ -28,19 +29,21 @@ class Card:
 
     Attributes:
         claim: the claim.
-        live: what the live run measured, by label, the main reading first.
+        live: what the live run measured, by label, the main reading first; None without one.
         kept, full: the kept full run and its readings, if there is one. It decides.
     """
 
     claim: Claim
-    live: Mapping[str, Reading]
+    live: Mapping[str, Reading] | None = None
     kept: Kept | None = None
     full: Mapping[str, Reading] | None = None
 
     @property
     def readings(self) -> Mapping[str, Reading]:
         """The kept run's, which decides, else the live one's."""
-        return self.live if self.full is None else self.full
+        result = self.live if self.full is None else self.full
+        assert result is not None  # `Claim.judge` sees to it
+        return result
 
     @property
     def stable(self) -> bool | None:
@@ -78,9 +81,11 @@ class Card:
 
     @property
     def agreement(self) -> str:
-        """What the live run says of the kept one's verdict; "" where there is no kept run."""
+        """What the live run says of the kept one's verdict; "" where either is missing."""
+        if self.full is None or self.live is None:
+            return ""
         live = self.claim.decide(self.live)
-        if self.full is None or live == "open":
+        if live == "open":
             return ""
         if live == self.verdict:
             return "agrees"
@@ -118,6 +123,7 @@ class Card:
         if self.kept is not None:
             result["date"] = self.kept.record["date"]
             result["seconds"] = int(self.kept.record["seconds"])
+        if self.kept is not None and self.live is not None:
             result["live"] = {
                 "verdict": claim.decide(self.live),
                 "n": len(self.live[main].values),
@@ -137,13 +143,15 @@ class Card:
         if self.full is not None and self.kept is not None:
             date = self.kept.record["date"][:10]
             heads += f"<th scope='col'>kept run{self._counted(self.full)}, <data>{date}</data></th>"
-        heads += f"<th scope='col'>this run{self._counted(self.live)}</th>"
-        rows = [self._row(name) for name in self.live]
-        folded = ""
-        if len(rows) > ROWS_IN_SIGHT:
+        if self.live is not None:
+            heads += f"<th scope='col'>this run{self._counted(self.live)}</th>"
+        rows = [self._row(name) for name in self._names()]
+        folded, more = "", len(rows) - ROWS_IN_SIGHT
+        if more > 0:
             folded = _template("card_more.html").substitute(
-                heads=heads, rows="".join(rows[ROWS_IN_SIGHT:]), n=len(rows) - ROWS_IN_SIGHT
+                heads=heads, rows="".join(rows[ROWS_IN_SIGHT:])
             )
+        readings = f"{more} more reading{'s' * (more > 1)}, the rule" if more > 0 else "The rule"
         return _template("card.html").substitute(
             id=claim.id,
             anchor=f"claim-{claim.id.replace('.', '-')}",
@@ -151,8 +159,11 @@ class Card:
             statement=text(claim.statement),
             heads=heads,
             rows="".join(rows[:ROWS_IN_SIGHT]),
+            picture=self._picture(),
+            folded_what=f"{readings} and the source",
             folded=folded,
-            notes="".join(f"<p class='claim-note'>{note}</p>" for note in self._notes()),
+            notes=_paragraphs(self._notes()),
+            folded_notes=_paragraphs(self._folded_notes()),
             rule=text(claim.rule),
             set_on=f"{claim.rule_changed}, {SEEN_IN_WORDS[claim.seen_before]}",
             fails_when=text(claim.fails_when),
@@ -165,6 +176,37 @@ class Card:
         n = len(readings[label(self.claim.reading)].values)
         return f", {n} {html.escape(self.claim.units)}"
 
+    def _names(self) -> list[str]:
+        """The readings' labels: the main one, the controls, the others."""
+        controls = list(map(label, self.claim.controls))
+        first = [label(self.claim.reading), *controls]
+        return list(dict.fromkeys([*first, *self.readings]))
+
+    def _picture(self) -> str:
+        """The kept interval against the bounds that support the claim, as a strip."""
+        bound = self.claim.supported.get(self.claim.reading)
+        if self.full is None or bound is None:
+            return ""
+        reading = self.full[label(self.claim.reading)]
+        limits = [limit for limit in (bound.low, bound.high) if math.isfinite(limit)]
+        low, high = min(reading.low, *limits), max(reading.high, *limits)
+        margin = 0.08 * (high - low) or 0.5
+        low, high = low - margin, high + margin
+
+        def place(number: float) -> str:
+            return f"{100 * (min(max(number, low), high) - low) / (high - low):.1f}"
+
+        left, right = float(place(bound.low)), float(place(bound.high))
+        return _template("card_interval.html").substitute(
+            says=html.escape(f"{shown(reading.low)} to {shown(reading.high)}; supported {bound}"),
+            bound=html.escape(str(bound)),
+            left=place(bound.low),
+            width=f"{right - left:.1f}",
+            low=place(reading.low),
+            high=place(reading.high),
+            value=place(reading.value),
+        )
+
     def _notes(self) -> list[str]:
         """What a reader has to know of the verdict besides the numbers."""
         claim, notes = self.claim, []
@@ -176,12 +218,22 @@ class Card:
             notes.append(
                 f"No full run is kept: run <code>python -m aelib measure {claim.id}</code>."
             )
-        elif self.agreement:
+        if self.stable is False:
+            notes.append("The verdict turns with what should not matter, so it is undecided.")
+        return notes
+
+    def _folded_notes(self) -> list[str]:
+        """How the verdict was reached, and whether it held where something else was changed."""
+        notes = []
+        if self.agreement:
             more = "" if self.agreement == "agrees" else "; seconds of it decide nothing"
             says = f"The short run on this machine <data>{self.agreement}{more}</data>."
             notes.append(f"The kept run decides. {says}")
-        if self.stable is False:
-            notes.append("The verdict turns with what should not matter, so it is undecided.")
+        elif self.full is not None:
+            command = f"<code>python -m aelib measure --short {self.claim.id}</code>"
+            notes.append(f"The kept run decides. To see a short one: {command}.")
+        if self.stable:
+            notes.append("Other seeds, two threads and other kernels gave the same verdict.")
         return notes
 
     def _row(self, name: str) -> str:
@@ -192,7 +244,7 @@ class Card:
             head += f" ({text(claim.unit)})" if claim.unit else ""
             head += f"<br><small>{text(claim.measure)}</small>"
         cells = f"<td>{_cell(self.full[name])}</td>" if self.full is not None else ""
-        cells += f"<td>{_cell(self.live[name])}</td>"
+        cells += f"<td>{_cell(self.live[name])}</td>" if self.live is not None else ""
         return f"<tr><th scope='row'>{head}</th>{cells}</tr>"
 
 
@@ -206,6 +258,10 @@ def shown(number: float) -> str:
     if "e" in text and 1 <= abs(number) < 1e6:
         text = format_number(number, ",.0f")
     return text.replace("e−0", "e−").replace("e+0", "e")
+
+
+def _paragraphs(notes: Sequence[str]) -> str:
+    return "".join(f"<p class='claim-note'>{note}</p>" for note in notes)
 
 
 def _ends(reading: Reading) -> dict[str, float]:

@@ -280,21 +280,27 @@ class Claim:
         against = fails(self.supported) and (not self.conditional or fails(self.conditional))
         return "refuted" if against else "undecided"
 
-    def judge(self, readings: Readings, kept: Kept | None = None) -> Card:
+    def judge(self, readings: Readings | None, kept: Kept | None = None) -> Card:
         """The verdict on what was measured.
 
         Args:
             readings: of a live run, by key, one number per unit; what the claim does not name is
-                passed over.
+                passed over. None where there was none.
             kept: the kept full measurement of the same readings, which decides where there is one.
 
         Raises:
-            ValueError: for a missing reading, too few units or a number that is not finite.
+            ValueError: for a missing reading, too few units, a number that is not finite, or
+                neither a live run nor a kept one.
         """
         from aelib.claims.card import Card
 
-        table = self.read(readings)
+        table = None if readings is None else self.read(readings)
         if kept is None:
+            if table is None:
+                how = f"run `python -m aelib measure {self.id}`"
+                raise ValueError(
+                    f"claim {self.id}: nothing was measured, and nothing is kept; {how}"
+                )
             return Card(self, table)
         if kept.id != self.id:
             raise ValueError(f"claim {self.id}: kept= is the measurement of claim {kept.id}")

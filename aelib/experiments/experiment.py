@@ -159,9 +159,9 @@ def full_result(id: str, folder: str | Path | None = None) -> Result:
     return Result(readings | dict(run.readings), unpack(arrays) if arrays.is_file() else {})
 
 
-def card(id: str, live: Result, folder: str | Path | None = None) -> Card:
-    """The claim judged by its kept run, with a live run beside it."""
-    return claim(id).judge(live.readings, kept(id, folder))
+def card(id: str, live: Result | None = None, folder: str | Path | None = None) -> Card:
+    """The claim judged by its kept run, with a live run beside it if there was one."""
+    return claim(id).judge(live.readings if live else None, kept(id, folder))
 
 
 def ledger() -> list[dict[str, Any]]:
@@ -169,7 +169,7 @@ def ledger() -> list[dict[str, Any]]:
     runs = {id: kept(id) for id in experiments()}
     return [
         {
-            **claim(id).judge(run.readings, run).record,
+            **claim(id).judge(None, run).record,
             "settings": dict(run.settings),
             "machine": run.record["machine"],
             "file": f"aelib/experiments/{Path(inspect.getfile(find(id).run)).name}",

@@ -1,5 +1,5 @@
-"""Every picture of the book: grids, curves, bars, maps, explorers; with alt text, without colour's
-help, on light and dark pages.
+"""Every picture of the book: grids, curves, bars, maps, drawings, explorers; with alt text, without
+colour's help, on light and dark pages.
 
 No computation lives here: what is drawn comes in as tensors or arrays (a `pad` runs the decoder it
 is given, and nothing else). Nothing is displayed and nothing is kept; each function returns what it
@@ -7,6 +7,7 @@ made, and matplotlib is imported only when needed.
 """
 
 from aelib.figures.bar_charts import bars, grouped_bars
+from aelib.figures.drawings import arrow, block, note, picture, sheet
 from aelib.figures.explorers.pad import Pad, pad
 from aelib.figures.explorers.page import Explorer
 from aelib.figures.explorers.slider import explore
@@ -23,7 +24,9 @@ __all__ = [
     "Pad",
     "Shown",
     "Stroke",
+    "arrow",
     "bars",
+    "block",
     "canvas",
     "curves",
     "explore",
@@ -31,9 +34,12 @@ __all__ = [
     "grid",
     "grouped_bars",
     "heat",
+    "note",
     "pad",
+    "picture",
     "pixels_png",
     "png",
+    "sheet",
     "show",
     "style",
 ]

@@ -66,7 +66,7 @@ def grid(
     """
     if not len(rows):
         raise ValueError(checks.message("rows", "one batch of images or more", rows))
-    batches = [_pixels(row, f"rows[{i}]") for i, row in enumerate(rows)]
+    batches = [as_pixels(row, f"rows[{i}]") for i, row in enumerate(rows)]
     sizes = sorted({batch.shape[1:3] for batch in batches})
     if len(sizes) > 1:
         raise ValueError(checks.message("rows", "images of one size", sizes))
@@ -111,7 +111,7 @@ def pixels_png(image: Any) -> bytes:
     """
     from PIL import Image
 
-    (pixels,) = _pixels(image[None], "image")
+    (pixels,) = as_pixels(image[None], "image")
     out = io.BytesIO()
     Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(out, format="png")
     return out.getvalue()
@@ -171,7 +171,7 @@ def _sheet(
     return figure, ax, scale, upright
 
 
-def _pixels(row: Any, name: str) -> np.ndarray:
+def as_pixels(row: Any, name: str) -> np.ndarray:
     """A checked row as (n, height, width, 3) floats in [0, 1]."""
     images = checks.images(row if isinstance(row, Tensor) else torch.as_tensor(row), name)
     if images.shape[1] not in (1, 3):

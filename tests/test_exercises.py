@@ -1,0 +1,51 @@
+"""exercises: each has a test that says right, wrong and not tried; every label is the book's."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from aelib import exercises
+from press.notebooks import notebooks
+
+LABELS = [
+    (label, note.path.stem)
+    for note in notebooks()
+    for label in re.findall(r"^:label: (ex-[\w-]+)$", "\n".join(note.prose), re.MULTILINE)
+]
+
+
+@pytest.fixture
+def one(monkeypatch):
+    def test(answer):
+        result = exercises.tried(answer(2))
+        assert result == 4, f"It is 4, not {result}."
+
+    monkeypatch.setattr(exercises, "exercises", lambda: {"ex-0-double": test})
+
+
+@pytest.mark.parametrize(
+    ("answer", "told", "right"),
+    [
+        (lambda number: 2 * number, "ex-0-double: right.", True),
+        (lambda number: number, "ex-0-double: not yet. It is 4, not 2.", False),
+        (lambda number: ..., "ex-0-double: not tried yet.", False),
+        (lambda number: None, "ex-0-double: not tried yet.", False),
+        (None, "ex-0-double: not tried yet.", False),
+        (..., "ex-0-double: not tried yet.", False),
+        (lambda: 4, "ex-0-double: not yet. It stopped with TypeError", False),
+    ],
+)
+def test_an_answer_is_judged_in_words(one, capsys, answer, told, right):
+    assert exercises.check("ex-0-double", answer) is right
+    assert capsys.readouterr().out.startswith(told)
+
+
+def test_an_unknown_exercise_is_refused(one):
+    with pytest.raises(ValueError, match="label: expected an exercise's, got 'ex-0-dubble'"):
+        exercises.check("ex-0-dubble", 4)
+
+
+def test_every_test_belongs_to_an_exercise_of_the_book():
+    assert set(exercises.exercises()) <= {label for label, _ in LABELS}
