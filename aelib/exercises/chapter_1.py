@@ -40,10 +40,7 @@ def ex_1_mistake(answer: Callable[..., Any]) -> None:
     nothing = gain(lambda x: x)
     assert abs(nothing) < 1e-3, f"A net that does nothing gains 0 dB, not {nothing:.1f}."
     ignored = gain(lambda x: 0.001 * x)
-    assert ignored < 0, (
-        f"A net that answers every picture with black gains {ignored:.0f} dB here. Which picture "
-        "should its output be near?"
-    )
+    assert ignored < 0, f"Always answering black gains {ignored:.0f} dB. Held against what?"
     half = gain(lambda x: clean + (x - clean) / 2)
     assert abs(half - 20 * np.log10(2)) < 1e-3, (
         f"Half the noise left is a quarter of its energy: 6.0 dB, not {half:.1f}."
