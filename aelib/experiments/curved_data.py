@@ -16,8 +16,8 @@ from aelib.experiments.keeping import Result
 CLAIM = Claim(
     id="2.3",
     statement="From PyTorch's small start the net does not copy, off the data, a direction in "
-    "which no data vary; it copies a good part of one in which data vary elsewhere, as on a circle, the "
-    "less the longer it trains.",
+    "which no data vary; it copies a good part of one in which data vary elsewhere, as on a "
+    "circle, the less the longer it trains.",
     source="Badger's page, section 2; this chapter",
     reading="circle, at the end",
     measure="copy coefficient along the normal, points on a circle, after all training",
