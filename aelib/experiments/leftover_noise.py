@@ -14,7 +14,8 @@ from aelib.experiments.keeping import Result
 
 GAUSSIAN = Claim(
     id="3.8",
-    statement="What an untrained deep net loses of its input comes back as nearly Gaussian noise.",
+    statement="What an untrained deep net loses of its input comes back with nearly the kurtosis "
+    "of Gaussian noise.",
     source="Badger's page, section 3",
     reading="kurtosis, untrained",
     measure="excess kurtosis of what is left after six layers, from a uniform start (0 is "

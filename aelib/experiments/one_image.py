@@ -17,7 +17,7 @@ from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="2.6",
-    statement="From one training image a shallow convolutional net learns to copy any image, and "
+    statement="From one training image a shallow convolutional net learns to copy new images, and "
     "a fully connected one stores the image it saw, whichever start both have.",
     source="Zhang et al. 2020; Radhakrishnan et al. 2018, and 2020 for the theorem that a fully "
     "connected net stores a single image",

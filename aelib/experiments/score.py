@@ -16,7 +16,8 @@ from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="3.10",
-    statement="A net trained to denoise knows the score of the data; a copier does not.",
+    statement="On five heaps in the plane a net trained to denoise knows the score of the data, "
+    "and a copier does not.",
     source="Vincent 2011; Alain and Bengio 2014; this chapter",
     reading="denoiser, R²",
     measure="R² of the net's correction, over σ², against the exact score; five Gaussians in the "

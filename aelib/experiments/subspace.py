@@ -14,8 +14,8 @@ from aelib.training import History
 
 CLAIM = Claim(
     id="1.1",
-    statement="A linear autoencoder trained by gradient descent ends on the data's principal "
-    "subspace.",
+    statement="A linear autoencoder with a code of 4, trained by gradient descent, ends on the "
+    "data's principal subspace.",
     source="Bourlard and Kamp (1988); Baldi and Hornik (1989)",
     reading="code of 4",
     measure="distance of the decoder's subspace from PCA's; 0 the same, 1 at right angles",
