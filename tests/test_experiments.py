@@ -18,7 +18,6 @@ import aelib as ae
 from aelib import experiments, random
 from aelib.experiments import experiment as room
 from aelib.experiments import keeping, photograph_copier
-from press import ledger
 
 
 @pytest.fixture
@@ -170,17 +169,6 @@ def test_the_ledger_is_of_all_that_was_kept(laboratory, tmp_path, monkeypatch):
     assert (record["id"], record["verdict"], record["n"]) == ("9.1", "supported", 5)
     assert record["file"].endswith(".py")
     assert json.loads(json.dumps(record)) == record
-
-
-@pytest.mark.parametrize("record", ledger.ledger(), ids=lambda r: r["id"])
-def test_kept_runs_speak_for_the_code_of_the_chapters(record):
-    """The short run stored in the chapter is still the one that stood beside the full run."""
-    readings = record["live"]["readings"]
-    today = {name: types.SimpleNamespace(value=one["value"]) for name, one in readings.items()}
-    assert experiments.stale(record["id"], today) == []
-    kept = experiments.kept(record["id"])
-    experiments.claim(record["id"]).read(kept.readings)  # it has all that the claim asks for
-    assert record["verdict"] == experiments.claim(record["id"]).judge(kept.readings, kept).verdict
 
 
 def test_pictures_are_kept_and_drawn_from_the_full_run(laboratory, tmp_path):
