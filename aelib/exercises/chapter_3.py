@@ -22,17 +22,6 @@ def _noisy(n: int = 6, sigma: float = 0.2) -> tuple[torch.Tensor, torch.Tensor]:
     return clean, data.gaussian(sigma)(clean, random.generator(1))
 
 
-def ex_3_star(answer: Any) -> None:
-    """A function of the clean error B and the transmission τ: the break-even noise σ*."""
-    for error, passed in ((0.01, 0.0), (0.004, 0.36), (0.0025, 0.75)):
-        sigma = float(tried(answer(error, passed)))
-        left = error / sigma**2 + passed
-        assert abs(left - 1) < 1e-6, (
-            f"With B = {error} and τ = {passed} you say σ* = {sigma:.4g}; at that noise "
-            f"B/σ² + τ is {left:.3g}, and a gain of 0 dB needs 1."
-        )
-
-
 def ex_3_stop(answer: Any) -> None:
     """A function of λ and σ: the training time t at which s(t) = 1 − exp(−λt) denoises best."""
     for variance, sigma in ((1.0, 0.5), (0.04, 0.2), (0.01, 0.5)):
