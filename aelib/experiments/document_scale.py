@@ -20,7 +20,7 @@ CLAIM = Claim(
     statement="At the size of Badger's own net too, five hidden layers each wider than the 3,072 "
     "numbers that come in, training to copy photographs does not lead to the identity within the "
     "steps of this run.",
-    source="the document, section 2, where memorising is learning the identity, and its code",
+    source="Badger's page, section 2, where memorising is learning the identity, and his code",
     reading="κ",
     measure="copy coefficient for white noise of deviation 0.1, each of 32 held-out crops; one net",
     units="held-out crops of two photographs, one net",

@@ -27,7 +27,7 @@ CLAIM = Claim(
     id="3.17",
     statement="At 64 pixels too, a convolutional copier removes noise above its break-even, and "
     "no more than a blur as accurate on clean images does.",
-    source="the document, section 3; this chapter",
+    source="Badger's page, section 3; this chapter",
     reading="G at 0.2",
     measure="gain of the copier, of all crops' energies together, for white noise of deviation "
     "0.2, 64 colour crops of a held-out photograph",
