@@ -23,7 +23,7 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
     Raises:
         ValueError: for a model without batch normalisation.
 
-    Source: chapter 3, "The document's own noise".
+    Source: chapter 3, "The case of the fifteen decibels".
     """
     layers = _normalizing(model)
     running = [(layer.running_mean, layer.running_var) for layer in layers]
@@ -42,7 +42,7 @@ def statistics_of(
 ) -> Iterator[None]:
     """`calibrate` for the length of a block; afterwards the running statistics are as before.
 
-    Source: chapter 3, "The document's own noise".
+    Source: chapter 3, "The case of the fifteen decibels".
     """
     with contextlib.ExitStack() as undo:
         for layer in _normalizing(model):
