@@ -29,7 +29,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from press import environment, ledger
+from press import environment, ledger, names
 from press.files import ROOT, write_whole
 from press.notebooks import Notebook, notebooks, read
 from press.stored import FRONT, digest_of, front_picture, settle
@@ -213,6 +213,7 @@ def main() -> int:
     given = arguments()
     environment.quiet()
     try:
+        names.write()
         paths = [path.resolve() for path in given.notebooks]
         return execute(paths or [notebook.path for notebook in notebooks()], given)
     except (ValueError, FileNotFoundError) as error:

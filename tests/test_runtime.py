@@ -21,6 +21,7 @@ import torch
 
 import aelib
 from aelib import figures, runtime
+from press import names
 
 PACKAGE = Path(aelib.__file__).parent
 # `runtime.machine` is the function of that name.
@@ -39,6 +40,7 @@ ROOMS = (
     "inversion",
     "claims",
     "experiments",
+    "exercises",
     "__main__",
 )
 
@@ -409,3 +411,34 @@ def test_every_public_name_says_what_it_is():
 )
 def test_numbers_for_people_have_a_true_minus_and_none_before_zero(value, number, text):
     assert figures.numbers.format_number(value, number) == text
+
+
+# --- Lessons --------------------------------------------------------------------------------------
+
+OUT_OF_ORDER = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell("import aelib as ae; print(ae.runtime.lesson('01_introduction'))")
+shell.run_cell("digits.train")
+shell.run_cell("nowhere")
+shell.run_cell("1 / 0")
+"""
+
+
+def test_a_lesson_run_out_of_order_says_which_cell_it_needs():
+    done = subprocess.run([sys.executable, "-c", OUT_OF_ORDER], capture_output=True, text=True)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    assert shown.startswith("profile cpu")
+    assert "NameError: name 'digits' is not defined" in shown
+    (help_,) = re.findall(r"^`.*?it first\.$", done.stderr, re.MULTILINE | re.DOTALL)
+    assert "`digits` is made in “" in help_
+    assert "ZeroDivisionError" in shown
+
+
+def test_an_unknown_lesson_is_refused():
+    with pytest.raises(ValueError, match="did you mean '01_introduction'"):
+        runtime.lesson("01_introductions")
+
+
+def test_what_lessons_say_they_need_is_what_their_cells_make():
+    assert names.FILE.read_text(encoding="utf-8") == names.text(), "run: make book"

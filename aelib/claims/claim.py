@@ -141,7 +141,7 @@ class Claim:
     Attributes:
         id: chapter and number, such as "2.1".
         statement: one sentence that could be false.
-        source: where it comes from: the document's section, or a paper.
+        source: where it comes from: a section of Badger's page, or a paper.
         reading: the key of the main number: the one on the ledger.
         measure: what the main number is, in words.
         supported: conditions by key; all must hold.
@@ -163,7 +163,7 @@ class Claim:
     A key is a text, or a tuple where the readings are a table: ("ResNet", "trained", "stage 2").
 
     >>> claim = Claim(
-    ...     id="2.1", statement="It copies.", source="the document, section 2", reading="κ",
+    ...     id="2.1", statement="It copies.", source="Badger's page, section 2", reading="κ",
     ...     measure="copy coefficient", supported={"κ": above(0.9)}, fails_when="Never.",
     ...     controls=["untrained, κ"],
     ... )

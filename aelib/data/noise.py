@@ -91,7 +91,7 @@ def gaussian(sigma: float, mean: float = 0.0) -> GaussianNoise:
 
     Args:
         sigma: the deviation, in the images' units; 0 adds the mean alone.
-        mean: the mean. The source document uses 0.7 beside a sigma of 0.2.
+        mean: the mean. Badger's code uses 0.7 beside a sigma of 0.2.
 
     Raises:
         TypeError, ValueError: unless both are finite numbers and sigma is at least 0.

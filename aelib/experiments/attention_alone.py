@@ -15,7 +15,7 @@ CLAIM = Claim(
     id="3.16",
     statement="An attention layer alone copies pixel by pixel: it denoises only as far as the "
     "convolution before it averages.",
-    source="the document, on attention: one layer alone copies and does not denoise",
+    source="Badger's page, on attention: one layer alone copies and does not denoise",
     reading="attention − no attention, G(0.2)",
     measure="gain at σ = 0.2 of a linear-attention layer behind a 3 × 3 convolution, minus that of "
     "the same net without the layer",

@@ -19,10 +19,10 @@ from aelib.experiments.keeping import Result
 
 SHARED = Claim(
     id="3.6",
-    statement="In the document's own experiment the gain is the batch's statistics undoing what "
+    statement="In the experiment of Badger's code the gain is the batch's statistics undoing what "
     "the batch shares: brightness when noise is added, brightness and contrast when it is mixed "
     "in.",
-    source="the document, section 3, and its code; this chapter",
+    source="Badger's page, section 3, and his code; this chapter",
     reading="mixed, batch − running",
     measure="gain for 0.3 of the image and 0.7 of noise of mean 0.7 and deviation 0.2: one net on "
     "the batch's statistics over the same on running ones",
@@ -56,7 +56,7 @@ SHARED = Claim(
 GIVES = Claim(
     id="3.7",
     statement="Batch normalisation gives denoising.",
-    source="the document, section 3",
+    source="Badger's page, section 3",
     reading="zero mean, batch − running",
     measure="gain for white noise of mean zero, σ = 0.2: one net on the batch's statistics over "
     "the same on running ones",
@@ -69,7 +69,7 @@ GIVES = Claim(
     seen_before="prototype",
 )
 
-SHARE, SIGMA, MEAN = 0.7, 0.2, 0.7  # the document's noise, and how much of it its code mixes in
+SHARE, SIGMA, MEAN = 0.7, 0.2, 0.7  # Badger's noise, and how much of it its code mixes in
 SIZES = (2, 8, 32, 128, 512)  # of the batch whose statistics are taken
 HELD_OUT = 512
 SHOWN = ("batch statistics", "running statistics", "undone by hand", "no normalisation")
@@ -109,7 +109,7 @@ def pieces(size: int = 16) -> data.Images:
 
 
 def dense(shape: tuple[int, int, int], norm: bool, width: int) -> nn.Module:
-    """The document's net: six wide layers, a batch normalisation behind the first or none."""
+    """The net of Badger's code: six wide layers, a batch normalisation behind the first or none."""
     model = models.MLPAutoencoder(shape, width, depth=6, activation="gelu")
     if norm:
         model.encoder.insert(2, nn.BatchNorm1d(width))

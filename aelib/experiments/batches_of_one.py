@@ -19,7 +19,7 @@ CLAIM = Claim(
     id="3.12",
     statement="With batches of one, batch normalisation takes away each image's own brightness and "
     "contrast, not what images share.",
-    source="the document's code, batches of one; this chapter",
+    source="Badger's code, batches of one; this chapter",
     reading="own mean, one − none",
     measure="gain under the mix whose noise has a mean of each image's own: statistics of one "
     "image over no normalisation, circular padding",

@@ -21,7 +21,7 @@ CLAIM = Claim(
     id="1.4",
     statement="Squared error need not blur: what is fitted to the end blurs only what was lost, "
     "and a variational autoencoder at its calibrated β is no exception.",
-    source="the document, section 1; the balance of detail, this chapter",
+    source="Badger's page, section 1; the balance of detail, this chapter",
     reading="code of 32",
     measure="root mean square of the copies' detail over the real images', code of 32, held out",
     supported={

@@ -19,7 +19,7 @@ from aelib.training import History
 GAINS = Claim(
     id="3.1",
     statement="A net trained only to copy brings noisy images nearer to the clean ones.",
-    source="the document, section 3",
+    source="Badger's page, section 3",
     reading="G at 0.2",
     measure="gain of the copier, of all images' energies together, for white noise of deviation "
     "0.2, held-out photographs",

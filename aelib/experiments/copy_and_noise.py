@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COPIED = Claim(
     id="5.6",
     statement="Repeated copying and noising again, from pure noise, draws samples.",
-    source="the document",
+    source="Badger's page",
     reading="copier − Gaussian, 30 steps",
     measure="Fréchet distance of 360 drawn with the copier, 30 steps, minus that of a Gaussian in "
     "pixels",

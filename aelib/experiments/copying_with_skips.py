@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PICTURE = Claim(
     id="4.8",
     statement="With skips, the output of a U-Net holds a perfect picture of the corrupted input.",
-    source="the document, section 4",
+    source="Badger's page, section 4",
     reading=("untrained", "skips", "leftover"),
     measure="leftover f of the corrupted input at the output, untrained, with skips",
     supported={
@@ -57,7 +57,7 @@ OWN_LOSS = Claim(
     id="4.9",
     statement="For a perfect copy of the corrupted input the denoising loss is the corruption's "
     "own, σ² for each element.",
-    source="the document, section 4; this chapter's own loss of a copy",
+    source="Badger's page, section 4; this chapter's own loss of a copy",
     kind="closed form",
     reading="loss of the identity / σ²d",
     measure="loss of the identity on corrupted digits, over σ²d",
@@ -71,7 +71,7 @@ OWN_LOSS = Claim(
 SKIPS_COPY = Claim(
     id="4.11",
     statement="Skips make plain copying trivial, and useless for denoising.",
-    source="the document, section 4",
+    source="Badger's page, section 4",
     reading="clean error, skips / no skips",
     measure="clean error of the copier with skips, over the one without, root mean square",
     supported={

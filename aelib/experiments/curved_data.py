@@ -17,7 +17,7 @@ CLAIM = Claim(
     id="2.3",
     statement="Off the data the net does not copy a direction in which no data vary; it mostly "
     "copies one in which data vary elsewhere, as on a circle, the less the longer it trains.",
-    source="the document, section 2; this chapter",
+    source="Badger's page, section 2; this chapter",
     reading="circle, at the end",
     measure="copy coefficient along the normal, points on a circle, after all training",
     supported={

@@ -19,7 +19,7 @@ from aelib.experiments.skips import copying_unets
 CLAIM = Claim(
     id="3.14",
     statement="A net trained only to copy sharpens a blurred image.",
-    source="the document, section 3",
+    source="Badger's page, section 3",
     reading="dense, no normalisation",
     measure="gain over a blurred image (9 pixels, deviation 2): the dense copier without "
     "normalisation",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GENERATES = Claim(
     id="4.6",
     statement="A U-Net with attention, trained here as a diffusion model, generates digits.",
-    source="the document, section 4; Ho et al. 2020",
+    source="Badger's page, section 4; Ho et al. 2020",
     reading=("trained on", "Fréchet"),
     measure="Fréchet distance of 360 samples from the training images",
     unit="squared feature units",
@@ -55,7 +55,7 @@ GENERATES = Claim(
 PARTS_MATTER = Claim(
     id="4.7",
     statement="Of the U-Net's parts, skips and attention both matter for its samples.",
-    source="the document, section 4",
+    source="Badger's page, section 4",
     reading="without skips − whole",
     measure="Fréchet distance without skips, less that of the whole net, same seed and steps",
     unit="squared feature units",

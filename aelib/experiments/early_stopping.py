@@ -23,7 +23,7 @@ LONG = 3000  # steps; a shorter training that has not fallen may have stopped be
 RISE_AND_FALL = Claim(
     id="3.3",
     statement="The gain of a copier first rises with training, then falls.",
-    source="the document, section 3; this chapter; chapter 1's early stopping",
+    source="Badger's page, section 3; this chapter; chapter 1's early stopping",
     reading="dense, fall at 0.2",
     measure="how far the gain at σ = 0.2 has fallen from its peak when training ends, fully "
     "connected net",

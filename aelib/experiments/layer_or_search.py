@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CLAIM = Claim(
     id="4.3",
     statement="The poor picture from a late layer is the layer's doing, not the search's.",
-    source="the document, section 4; this chapter",
+    source="Badger's page, section 4; this chapter",
     reading=("stage4", "rank"),
     measure="rank of the last stage's Jacobian, as a share of the image's elements",
     supported={

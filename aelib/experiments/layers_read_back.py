@@ -24,7 +24,7 @@ RESIDUAL = Claim(
     id="4.1",
     statement="In a residual net, early layers allow a near-perfect copy of the input without any "
     "training, and late layers do not.",
-    source="the document, section 4",
+    source="Badger's page, section 4",
     reading=("ResNet untrained", "stem"),
     measure="leftover f at the small residual net's stem, untrained",
     supported={
@@ -56,7 +56,7 @@ TRANSFORMER = Claim(
     id="4.2",
     statement="In a vision transformer too, early layers allow a clear copy of the input, and late "
     "layers do not.",
-    source="the document, section 4",
+    source="Badger's page, section 4",
     reading=("ViT untrained", "embedding"),
     measure="leftover f at the small transformer's embedding, untrained",
     supported={

@@ -15,7 +15,7 @@ from aelib.experiments.keeping import Result
 GAUSSIAN = Claim(
     id="3.8",
     statement="What an untrained deep net loses of its input comes back as nearly Gaussian noise.",
-    source="the document, section 3",
+    source="Badger's page, section 3",
     reading="kurtosis, untrained",
     measure="excess kurtosis of what is left after six layers, from a uniform start (0 is "
     "Gaussian)",
@@ -36,7 +36,7 @@ GAUSSIAN = Claim(
 REMOVED = Claim(
     id="3.9",
     statement="Training removes the noise with which an untrained deep net's input comes back.",
-    source="the document, section 3",
+    source="Badger's page, section 3",
     reading="from noise, trained − untrained",
     measure="change of the leftover f of the median image by training, last hidden layer of a "
     "dense net, from noise",

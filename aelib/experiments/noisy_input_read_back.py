@@ -16,7 +16,7 @@ CLAIM = Claim(
     id="3.15",
     statement="Training a dense copier takes the noise of its input out of what its output says "
     "of it.",
-    source="the document, section 3: “our expectation is correct”",
+    source="Badger's page, section 3: “our expectation is correct”",
     reading="output, trained",
     measure="share of the input's noise in the image read back from the output of a trained dense "
     "copier, σ = 0.2",

@@ -16,7 +16,7 @@ CLAIM = Claim(
     id="2.2",
     statement="Training copies the data's directions; in the others a linear net stays where it "
     "started, and so does what a deep net copies in place along each of them.",
-    source="the document, section 2; this chapter's equation off the data",
+    source="Badger's page, section 2; this chapter's equation off the data",
     reading="entries − α",
     measure="root mean square over directions off the data and images of κ's distance from the "
     "dial's α; largest over α = 0, ¼, ½, ¾, 1",

@@ -1,4 +1,4 @@
-"""Can the document's printed ratio of distances tell a denoiser from a map that ignores all?"""
+"""Can the ratio that Badger's code prints tell a denoiser from a map that ignores all?"""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from aelib.experiments.keeping import Result
 
 CLAIM = Claim(
     id="3.13",
-    statement="The document's ratio, ‖O(â) − O(a)‖ / ‖â − a‖, cannot tell denoising from ignoring "
-    "the image.",
-    source="the document, section 3",
+    statement="The ratio that Badger's code prints, ‖O(â) − O(a)‖ / ‖â − a‖, cannot tell "
+    "denoising from ignoring the image.",
+    source="Badger's page, section 3",
     reading="untrained, ratio",
     measure="the ratio for an untrained net under 0.3 of the image and 0.7 of noise of mean 0.7",
     supported={
@@ -98,7 +98,7 @@ def picture(result: Result) -> Figure:
         ax.annotate(name, (across, up), xytext=offset, textcoords="offset points", ha=side)
     ax.axvline(1, color="grey", linewidth=0.8, linestyle=":")
     ax.axhline(0, color="grey", linewidth=0.8, linestyle=":")
-    ax.set_xlabel('the document\'s ratio (below 1: "nearer")')
+    ax.set_xlabel('the printed ratio (below 1: "nearer")')
     ax.set_ylabel("gain against the clean image (dB)")
     ax.margins(x=0.25, y=0.15)
     return figure

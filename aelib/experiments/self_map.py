@@ -18,7 +18,7 @@ CLAIM = Claim(
     id="5.5",
     statement="Applied to its own output, a copier lets pictures walk away, the fewer the longer "
     "it is trained: from 7 in 8 to 1 in 8.",
-    source="the document",
+    source="Badger's page",
     reading="10 times, end of training",
     measure="share of test digits that the copier, applied ten times, moves by more than 0.3 of "
     "their length, at the end of training",

@@ -17,7 +17,7 @@ CLAIM = Claim(
     id="3.5",
     statement="A convolutional autoencoder without skips denoises; with skips it heads for the "
     "identity.",
-    source="the document, section 3",
+    source="Badger's page, section 3",
     reading="skips, κ",
     measure="copy coefficient κ of the net with concatenated skips, held-out photographs",
     supported={

@@ -17,7 +17,7 @@ MANY = Claim(
     id="2.4",
     statement="With many training images the net does not store them, be it after equally many "
     "steps or where it fits them as closely as few.",
-    source="our second question to the document's section 2, whose memorising is the identity",
+    source="our second question to section 2 of Badger's page, whose memorising is the identity",
     reading="H at equal fit, 256 images, wide net",
     measure="H, share of held-out digits that the iterated net takes to a training image, when a "
     "thousandth of the training variance is missed; 256 images",

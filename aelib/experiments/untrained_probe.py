@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CLAIM = Claim(
     id="4.10",
     statement="An untrained U-Net with skips can infer the corruption process.",
-    source="the document, section 4",
+    source="Badger's page, section 4",
     reading="decoder with skips − one convolution",
     measure="R² for σ of a linear probe on the last decoder stage, untrained, less that of one "
     "untrained convolution",

@@ -18,7 +18,7 @@ CLAIM = Claim(
     statement="Five hidden layers, each wider than the input, trained to copy photographs, do not "
     "become the identity within the steps in which white noise takes them towards it: they copy "
     "the directions in which photographs vary.",
-    source="the document, section 2, where memorising is learning the identity",
+    source="Badger's page, section 2, where memorising is learning the identity",
     reading="κ, weaker half",
     measure="copy coefficient along the 128 of 256 directions in which photographs vary least, "
     "held-out photographs, step of 0.1",

@@ -22,7 +22,7 @@ CLAIM = Claim(
     id="4.5",
     statement="A ReLU layer as wide as the input loses some of it for certain; one three times as "
     "wide can be read back whole; and deeper nets need more width.",
-    source="the document, section 4; this chapter",
+    source="Badger's page, section 4; this chapter",
     reading=("rank", "ReLU", "width 1", "depth 1"),
     measure="rank of the Jacobian of one ReLU layer as wide as the input, as a share of the "
     "input's elements",

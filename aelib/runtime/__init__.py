@@ -2,6 +2,7 @@
 
 from aelib.runtime.device import device, is_cpu, threads
 from aelib.runtime.files import cache_folder, check_writable, write_whole
+from aelib.runtime.lesson import lesson
 from aelib.runtime.machine import header, machine, versions
 from aelib.runtime.memory import check_memory, free_memory, out_of_memory
 from aelib.runtime.session import Profile, interactive, interruptible, profile, progress
@@ -17,6 +18,7 @@ __all__ = [
     "interactive",
     "interruptible",
     "is_cpu",
+    "lesson",
     "machine",
     "out_of_memory",
     "profile",

@@ -1,17 +1,19 @@
 """`{ledger}`: a table of claims a chapter, with what was measured, the controls and the verdict.
 
-With `:only: 2` the claims of one chapter. With `:few: 2.5 3.1` a short table of those, for the
-front page.
+With `:only: 2` the claims of one chapter; with `:tally:` how many there are and how they fared.
+The role {claim}`2.5` is a claim's number, linked to its card, and its verdict.
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxRole
 
 from press.address import present
 from press.files import ROOT
@@ -82,7 +84,7 @@ class Ledger(FromNotebooks):
     """Every claim of the book with what was measured; the file's head says which options it has."""
 
     option_spec: ClassVar = {
-        "few": directives.unchanged_required,
+        "tally": directives.flag,
         "only": directives.unchanged_required,
     }
 
@@ -93,11 +95,8 @@ class Ledger(FromNotebooks):
             records = [record for record in records if record["chapter"] == int(only)]
         if not records:
             return [nodes.paragraph("", "No claim has been measured yet.")]
-        if few := self.options.get("few"):
-            known = {record["id"]: record for record in records}
-            if missing := [id for id in few.split() if id not in known]:
-                raise self.error(f"few: no claim {', '.join(missing)} has been measured")
-            return [self.tally(records), self.short([known[id] for id in few.split()])]
+        if "tally" in self.options:
+            return [self.tally(records)]
         chapters = sorted({record["chapter"] for record in records})
         tables: list[nodes.Node] = [
             self.full(chapter, titles.get(chapter, ""), records) for chapter in chapters
@@ -156,16 +155,6 @@ class Ledger(FromNotebooks):
             format="html",
         )
 
-    def short(self, records: list[Record]) -> nodes.table:
-        rows = [
-            [self.claim(record), plain(record["statement"]), [badge(record["verdict"])]]
-            for record in records
-        ]
-        return table(
-            "The claims and their verdicts", ["Claim", "Statement", "Verdict"], rows, [8, 72, 20],
-            "ledger-mini",
-        )  # fmt: skip
-
     def full(self, chapter: int, title: str, records: list[Record]) -> nodes.table:
         rows = [
             [
@@ -181,8 +170,27 @@ class Ledger(FromNotebooks):
         ]
         caption = f"The claims of chapter {chapter}" + (f", {title}" if title else "")
         heads = ["Claim", "Verdict", "Statement", "Measured", "Controls", "Rule"]
-        return table(caption, heads, rows, [6, 10, 26, 20, 18, 20], "ledger")
+        return table(caption, heads, rows, [6, 10, 26, 20, 18, 20], "ledger ledger-claims")
+
+
+class ClaimRole(SphinxRole):
+    """A claim's number, linked to its card, and its verdict."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        self.env.note_reread()
+        found = {record["id"]: record for record in ledger(Path(self.env.srcdir, "chapters"))}
+        record = found.get(self.text)
+        if record is None:
+            message = f"claim {self.text} has not been measured"
+            return [], [self.inliner.reporter.error(message, line=self.lineno)]
+        place = self.env.app.builder.get_relative_uri(
+            self.env.docname, f"chapters/{record['notebook']}"
+        )
+        link = nodes.reference("", f"Claim {record['id']}", internal=True)
+        link["refuri"] = f"{place}#{record['anchor']}"
+        return [link, nodes.Text(" "), badge(record["verdict"])], []
 
 
 def setup(app: Sphinx) -> None:
     app.add_directive("ledger", Ledger)
+    app.add_role("claim", ClaimRole())

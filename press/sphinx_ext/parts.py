@@ -36,7 +36,7 @@ def table(
             row += nodes.entry("", nodes.paragraph("", "", *cell))
         body += row
     group += body
-    return nodes.table("", nodes.title("", caption), group, classes=[name])
+    return nodes.table("", nodes.title("", caption), group, classes=name.split())
 
 
 def plain(text: str) -> list[nodes.Node]:
