@@ -9,22 +9,6 @@ from aelib import data, fit, measures, models, random
 from aelib.exercises import tried
 
 
-def ex_2_projection(answer) -> None:
-    """`answer(k, d)` gives κ and τ of a PCA that keeps k of d directions."""
-    for k, d in ((16, 64), (3, 12), (5, 5)):
-        found = tried(answer(k, d))
-        assert np.shape(found) == (2,), "Give two numbers, κ and then τ."
-        kappa, tau = found
-        assert np.isclose(kappa, k / d), (
-            f"White noise has the same energy along each of the {d} directions, and {k} of them "
-            f"come out whole: κ is not {kappa:g}."
-        )
-        assert np.isclose(tau, k / d), (
-            f"Nothing is scrambled: what comes out is what went in along {k} directions. How much "
-            f"energy is that? Not {tau:g} of it."
-        )
-
-
 def ex_2_linear(answer) -> None:
     """How many nonzero images can attract: under a ↦ W a, and under a ↦ W a + b."""
     found = tried(answer)
@@ -43,7 +27,7 @@ def ex_2_lines(answer) -> None:
     """With 1, 3 or 5 hidden layers: which stores fewest of 16 digits?"""
     found = tried(answer)
     assert found in (1, 3, 5), "Answer with the number of hidden layers: 1, 3 or 5."
-    assert found == 1, "Look at the column for 16 images in the map: where is H smallest?"
+    assert found == 1, "Measure it: how many fixed points attract with so few layers?"
 
 
 def ex_2_offdata(answer) -> None:
