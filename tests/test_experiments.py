@@ -17,7 +17,7 @@ from laboratory import CLAIM, made, plain, put
 import aelib as ae
 from aelib import experiments, random
 from aelib.experiments import experiment as room
-from aelib.experiments import keeping
+from aelib.experiments import keeping, photograph_copier
 
 
 @pytest.fixture
@@ -199,6 +199,28 @@ def test_pictures_are_kept_and_drawn_from_the_full_run(laboratory, tmp_path):
 def test_what_cannot_be_kept_is_named():
     with pytest.raises(TypeError, match=r"\('nets', 0\): expected an array or a number to keep"):
         keeping.pack({"nets": [object()]})
+
+
+def test_weights_that_come_in_half_precision_stay_in_it(tmp_path):
+    """Of a net's weights some are small, and all together would be kept twice as large."""
+    small = torch.tensor([1.0, 1e-4])
+    (tmp_path / "9.1.npz").write_bytes(keeping.pack({"half": small.half(), "full": small}))
+    kept = keeping.unpack(tmp_path / "9.1.npz")
+    assert kept["half"].tolist() == small.half().tolist()
+    assert kept["full"].tolist() == small.tolist()
+
+
+def test_the_kept_nets_of_the_lessons_are_those_that_were_measured():
+    kept = experiments.full_result("3.17")
+    images = photograph_copier.photographs(photograph_copier.LESSON, crops=7, test=64).test
+    for kind in photograph_copier.KINDS:
+        model, then = photograph_copier.net(kind, kept), kept.show["lessons"][kind]
+        assert not model.training
+        assert then["half precision"] < 1e-2
+        error = float(ae.measures.clean_error(model, images[:64]).mean())
+        assert error == pytest.approx(float(then["B"]), rel=0.02)
+    with pytest.raises(ValueError, match="kind: expected a known name"):
+        photograph_copier.net("copyer")
 
 
 def counted(ran, stop_at=None):

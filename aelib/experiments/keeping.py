@@ -48,6 +48,9 @@ class Result:
 def pack(show: Mapping[Any, Any], half: bool = True) -> bytes:
     """Tensors, arrays and numbers, in dictionaries and lists, as one npz; `half` the precision.
 
+    What is too large or too small for half precision stays as it is, unless it comes in it already,
+    as a net's weights do.
+
     Raises:
         TypeError: for anything else; names it.
 
@@ -71,7 +74,9 @@ def pack(show: Mapping[Any, Any], half: bool = True) -> bytes:
             if array.dtype.kind not in "fiubU":
                 where = checks.message(repr(path), "an array or a number to keep", value)
                 raise TypeError(where)
-            if array.dtype.kind == "f" and half:  # pictures and curves need no more, if they fit
+            if (
+                array.dtype.kind == "f" and array.dtype != np.float16 and half
+            ):  # pictures and curves need no more, if they fit
                 fits = (np.abs(array) < 6e4).all() and (np.abs(array)[array != 0] > 1e-3).all()
                 array = array.astype(np.float16 if fits else np.float32)
             arrays[repr(path)] = array
