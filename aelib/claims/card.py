@@ -141,8 +141,7 @@ class Card:
         claim, text = self.claim, html.escape
         heads = ""
         if self.full is not None and self.kept is not None:
-            date = self.kept.record["date"][:10]
-            heads += f"<th scope='col'>kept run{self._counted(self.full)}, <data>{date}</data></th>"
+            heads += f"<th scope='col'>kept run{self._counted(self.full)}</th>"
         if self.live is not None:
             heads += f"<th scope='col'>this run{self._counted(self.live)}</th>"
         rows = [self._row(name) for name in self._names()]
@@ -225,13 +224,14 @@ class Card:
     def _folded_notes(self) -> list[str]:
         """How the verdict was reached, and whether it held where something else was changed."""
         notes = []
-        if self.agreement:
-            more = "" if self.agreement == "agrees" else "; seconds of it decide nothing"
-            says = f"The short run on this machine <data>{self.agreement}{more}</data>."
-            notes.append(f"The kept run decides. {says}")
-        elif self.full is not None:
+        if self.kept is not None:
+            decides = f"The kept run, of <data>{self.kept.record['date'][:10]}</data>, decides."
             command = f"<code>python -m aelib measure --short {self.claim.id}</code>"
-            notes.append(f"The kept run decides. To see a short one: {command}.")
+            more = "" if self.agreement == "agrees" else "; seconds of it decide nothing"
+            live = f"The short run on this machine <data>{self.agreement}{more}</data>."
+            notes.append(
+                f"{decides} {live if self.agreement else f'To see a short one: {command}.'}"
+            )
         if self.stable:
             notes.append("Other seeds, two threads and other kernels gave the same verdict.")
         return notes
