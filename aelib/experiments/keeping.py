@@ -74,9 +74,8 @@ def pack(show: Mapping[Any, Any], half: bool = True) -> bytes:
             if array.dtype.kind not in "fiubU":
                 where = checks.message(repr(path), "an array or a number to keep", value)
                 raise TypeError(where)
-            if (
-                array.dtype.kind == "f" and array.dtype != np.float16 and half
-            ):  # pictures and curves need no more, if they fit
+            if half and array.dtype in (np.float32, np.float64):
+                # Pictures and curves need no more than half precision, if they fit.
                 fits = (np.abs(array) < 6e4).all() and (np.abs(array)[array != 0] > 1e-3).all()
                 array = array.astype(np.float16 if fits else np.float32)
             arrays[repr(path)] = array
