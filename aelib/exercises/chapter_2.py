@@ -84,3 +84,7 @@ def ex_2_threshold(answer) -> None:
     assert recalled.mean() > 0.1, (
         f"H is {recalled.mean():.2g}. Sixteen images are stored more often than that at this fit."
     )
+    _, many = (np.atleast_1d(part) for part in answer(64, 128))
+    assert many.mean() < recalled.mean(), (
+        "Sixty-four images in the same net are stored less often. Does your function use n?"
+    )
