@@ -45,7 +45,7 @@ class Source(FromNotebooks):
         says: list[nodes.Node] = [self.line("Page: ", row["page"])]
         if row.get("code"):
             says.append(self.line("Code: ", row["code"]))
-        found = [self.claim(records[id]) for id in ids]
+        found: list[nodes.Node] = [self.claim(records[id]) for id in ids]
         if row.get("here"):
             found.append(self.line("", row["here"]))
         return [plain(f"S{number}. {row['title']}"), says, found]
