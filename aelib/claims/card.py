@@ -232,8 +232,11 @@ class Card:
             notes.append(
                 f"{decides} {live if self.agreement else f'To see a short one: {command}.'}"
             )
-        if self.stable:
-            notes.append("Other seeds, two threads and other kernels gave the same verdict.")
+        if self.stable and self.kept is not None:
+            what = "other seeds, two threads and other kernels"
+            full = all(row["length"] == "full" for row in self.kept.stability)
+            alike = f"Short runs with {what} agreed among themselves, where they decided."
+            notes.append(f"With {what} the verdict was the same." if full else alike)
         return notes
 
     def _row(self, name: str) -> str:

@@ -42,14 +42,14 @@ def measured(record: Record) -> list[str]:
     """What was measured, over how many units, and whether it is stable."""
     counted = f", {record['n']} {record['units']}" if record["n"] else ", closed form"
     result = [f"{record['quantity']}: {spread(record)} {record['unit']}".strip() + counted]
-    if record["stable"] is None:
+    if not record["stability"]:
         return [*result, "stability not measured"]
-    rows = record["stability"]
+    told = {True: "stable", False: "not stable", None: "too short to tell whether it is stable"}
     turned = [
-        f"{row['change'] or 'nothing changed'} ({row['length']}): {row['verdict']}" for row in rows
+        f"{row['change'] or 'nothing changed'} ({row['length']}): {row['verdict']}"
+        for row in record["stability"]
     ]
-    agreed = "stable" if record["stable"] else "not stable"
-    return [*result, f"{agreed}; " + ", ".join(turned)]
+    return [*result, f"{told[record['stable']]}; " + ", ".join(turned)]
 
 
 def ruled(record: Record) -> list[str]:
