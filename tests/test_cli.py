@@ -14,6 +14,7 @@ import torch
 from laboratory import made, plain, put
 
 import aelib as ae
+from aelib import experiments
 from aelib.__main__ import main
 from aelib.experiments import experiment as room
 
@@ -64,6 +65,17 @@ def test_measure_short_keeps_nothing(capsys, laboratory):
     assert not laboratory.exists()
     run(capsys, "measure", "9.1")
     assert "9.1  supported; the short run agrees" in run(capsys, "measure", "9.1", "--short")[1]
+
+
+def test_measure_stability_varies_what_is_kept_and_measures_nothing(
+    capsys, monkeypatch, laboratory, tmp_path
+):
+    asked = []
+    monkeypatch.setattr(experiments, "vary", lambda *args: asked.append(args) or [tmp_path / "9.1"])
+    monkeypatch.setattr(experiments, "measure", None)  # a call would fail
+    status, out, _ = run(capsys, "measure", "9.1", "--stability", "--jobs", "2")
+    assert (status, asked) == (0, [("9.1", None, 2)])
+    assert out == f"claim 9.1: kept in {tmp_path / '9.1'}\n"
 
 
 def test_measure_all_stale_does_what_is_needed(capsys, monkeypatch, laboratory):

@@ -34,7 +34,7 @@ MEASURE = """() => {
   const outermost = what => all(what).filter(one => !one.parentElement.closest(what));
   const share = what => outermost(what).reduce(
     (sum, one) => sum + one.getBoundingClientRect().height, 0) / height;
-  const pictures = all('figure img, .aelib-explorer, svg.drawing, .cell_output img');
+  const pictures = all('figure img, .aelib-explorer, .cell_output img');
   return {
     height: document.documentElement.scrollHeight,
     code: share('.cell_input'),

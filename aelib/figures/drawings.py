@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Place = tuple[float, float]  # on the sheet: 10 units across, as many to the inch upwards
+Place = tuple[float, float]  # (x, y) on the sheet, both on one scale
 ACROSS = 10.0
 
 
@@ -60,6 +60,9 @@ def block(
 
     Raises:
         ValueError: for a narrowing of 1 or more, or a colour there is none of.
+
+    >>> figure, ax = sheet()
+    >>> block(ax, (2, 1), (2, 1.5), "encoder", narrowing=0.5, color=0)
     """
     from matplotlib.patches import Polygon
 
@@ -90,6 +93,9 @@ def arrow(
     Args:
         bend: how far the arrow is bent to its left, as a share of its length; below 0 to its right.
         dashed: for what is only sometimes there.
+
+    >>> figure, ax = sheet()
+    >>> arrow(ax, (1, 1), (4, 1), "a skip", bend=0.2, dashed=True)
     """
     ax.annotate(
         "",
@@ -111,12 +117,24 @@ def arrow(
 
 
 def note(ax: Axes, place: Place, text: str, *, above: bool = False) -> None:
-    """A text centred at `place`, or standing on it."""
+    """A text centred at `place`, or standing on it.
+
+    >>> figure, ax = sheet()
+    >>> note(ax, (5, 1), "the code")
+    """
     ax.text(*place, text, ha="center", va="bottom" if above else "center", size=SMALL, color=INK)
 
 
 def picture(ax: Axes, image: Tensor, center: Place, side: float) -> None:
-    """An image (channels, height, width), floats in [0, 1], centred; its longer side is `side`."""
+    """An image (channels, height, width), floats in [0, 1], centred; its longer side is `side`.
+
+    Raises:
+        ValueError: for an image of other than one or three channels.
+
+    >>> import torch
+    >>> figure, ax = sheet()
+    >>> picture(ax, torch.rand(1, 28, 28), (1, 1), side=1.5)
+    """
     (pixels,) = as_pixels(image[None], "image")
     height, width = (side * n / max(pixels.shape[:2]) for n in pixels.shape[:2])
     (x, y) = center
