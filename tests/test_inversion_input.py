@@ -47,14 +47,14 @@ def refused(error, match, net=None, images=IMAGES, layer="first", **how):
     with pytest.raises(error, match=match):
         invert(net, images, layer, **{"steps": 50, **how})
     assert not begun
-    assert getattr(net, "times", 0) <= 6  # four to look at a layer, two for what is aimed at
+    assert getattr(net, "times", 0) <= 6  # four to look at the layers, two for what is aimed at
 
 
 @pytest.mark.parametrize(("images", "error", "match"), [
     (IMAGES[0], ValueError, r"images: expected .* for one image use images\[None\]"),
     (IMAGES * 255, ValueError, "images: .* use images / 255"),
     (IMAGES * 3 - 1, ValueError, r"images: expected values in \[0, 1\], .* `forward` normalize"),
-    (IMAGES.double(), TypeError, "images: expected torch.float32, as the weights are"),
+    (IMAGES.double(), TypeError, "images: expected torch.float32, as the first of"),
     (IMAGES.half(), TypeError, "images: expected a float32 or float64"),
     (IMAGES[:, :1], ValueError, r"cannot take images of shape \(1, 8, 8\) .*channels"),
 ])  # fmt: skip
@@ -132,15 +132,15 @@ class Sequence(nn.Module):
 
 
 @pytest.mark.parametrize(("part", "layer", "match"), [
-    (Twice(), "part.same", r"'part.same' \(Tanh\) runs 2 times; can be read: .*'output'"),
+    (Twice(), "part.same", r"'part.same' \(Tanh\) runs 2 times; can be read: 'part.same#0', 'part.same#1'$"),
     (Twice(), "part.never", "'part.never' is in the model but never runs; layers that do: 'first'"),
     (Sequence(nn.LSTM(4, 2, batch_first=True)), "part.part", "returns a tuple, not one tensor"),
     (Sequence(nn.MultiheadAttention(4, 2, batch_first=True)), "part.part", "returns a tuple"),
     (Plain(lambda y: nn.functional.dropout(y, training=True)), "part", "not the same from run to"),
     (nn.BatchNorm2d(4, track_running_stats=False), "part", "the images of a batch influence"),
     (Plain(lambda y: y.argmax(1)), "part", "returns torch.int64, not floats"),
-    (Plain(lambda y: y.argmax(1).float()), "part", "no gradient flows back to the image"),
-    (Plain(torch.Tensor.detach), "part", "no gradient flows back to the image"),
+    (Plain(lambda y: y.argmax(1).float()), "part", "passes no gradient back to the image"),
+    (Plain(torch.Tensor.detach), "part", "passes no gradient back to the image"),
     (nn.Flatten(0, 2), "part", r"shape \(64, 8\), whose first axis is not the batch"),
     (Plain(torch.Tensor.sum), "part", r"shape \(\), whose first axis"),
     (Plain(lambda y: y.new_ones(2, 3, requires_grad=True)), "part", "cannot be inverted, since"),

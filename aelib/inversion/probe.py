@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from aelib.inversion.nodes import check_ran, trace
-from aelib.inversion.reading import Forward, Read, first_line, reader
+from aelib.inversion.nodes import PRECISE, check_ran, trace
+from aelib.inversion.reading import Forward, catching, first_line, weights_dtype
 from aelib.runtime import out_of_memory
+
+AT_ONCE = 8  # images looked at together, each beside one moved by noise
 
 
 def check_layers(
@@ -21,6 +24,9 @@ def check_layers(
 ) -> dict[str, int]:
     """Refuse layers that cannot be inverted; else bytes of memory that one row needs, by layer.
 
+    Three forward passes do for all layers: of the first image beside its negative, through the
+    whole model; of the first image alone; and of all the images, eight at a time.
+
     Args:
         model: a `frozen` module.
         images: x, (n, channels, height, width), where the model is.
@@ -29,38 +35,42 @@ def check_layers(
         forward: how images go through the model.
 
     Raises:
-        ValueError: for a layer that does not run, runs twice, gives no tensor, mixes the images of
-            a batch, is not the same from run to run, passes no gradient, is not finite, or is the
-            same for x and x + n, whichever of the images x is.
+        ValueError: for a layer that does not run, runs several times, gives no tensor, mixes the
+            images of a batch, is not the same from run to run, passes no gradient, is not finite
+            for one of the images, or is the same for x and x + n, whichever of the images x is.
     """
-    check_ran(trace(model, torch.cat([images[:1], 1 - images[:1]]), forward), names, rows=2)
-    needed = {}
+    beside = check_ran(model, trace(model, images, forward, names), names, rows=2)
+    alone, needed = _alone(model, images[:1], names, forward)
+    # Rounding grows through the layers of a model; in half the digits it is no small thing.
+    much = 1e-2 if weights_dtype(model) in (None, *PRECISE) else 1e-1
+
+    def differs(name: str, features: Tensor, by: float) -> bool:
+        apart = (features - alone[name]).abs().max()
+        return bool(apart > by * alone[name].abs().max())
+
+    moved = {name: beside[name].detach()[:1].to(images.dtype) for name in names}
+    again: dict[str, Tensor] = {}
+    if any(differs(name, moved[name], 1e-3) for name in names):
+        again, _ = _alone(model, images[:1], names, forward)
     for name in names:
-        with reader(model, name, forward) as read, torch.enable_grad():
-            needed[name] = _probe(model, read, images[0], name)
-            if all(
-                _constant(read(_batch(x, x + noise))) for x in images
-            ):  # to the first that differs
-                raise ValueError(
-                    f"layers: {name!r} gives the same for x and x + n, so it says nothing of x; "
-                    "is there a ReLU whose inputs are all below 0?"
-                )
+        if differs(name, moved[name], 1e-3) and differs(name, again[name], 1e-3):
+            raise ValueError(
+                f"layers: {name!r} is not the same from run to run in evaluation mode, so it "
+                "cannot be matched; take the randomness out of the model, or fix it in `forward`"
+            )
+        if differs(name, moved[name], much):
+            raise ValueError(
+                f"layers: in {name!r} the images of a batch influence each other, in evaluation "
+                "mode too (batch statistics?); make it treat each image alone"
+            )
+    _check_each(model, images, names, noise, forward)
     return needed
 
 
-def _batch(*images: Tensor) -> Tensor:
-    return torch.stack(images).requires_grad_()
-
-
-def _constant(pair: Tensor) -> bool:
-    """Whether the features of two images differ by rounding at most."""
-    first, second = pair.detach()
-    rounding = 4 * torch.finfo(first.dtype).eps * first.abs().max()
-    return bool((first - second).abs().max() <= rounding)
-
-
-def _probe(model: nn.Module, read: Read, image: Tensor, name: str) -> int:
-    """Take the loop's own path with an image alone and beside another; bytes saved for the one."""
+def _alone(
+    model: nn.Module, image: Tensor, names: Sequence[str], forward: Forward | None
+) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """By layer: features of one image, and the bytes that are kept for its gradient."""
     saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -69,39 +79,111 @@ def _probe(model: nn.Module, read: Read, image: Tensor, name: str) -> int:
         return tensor
 
     weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    row = _batch(image)
-    try:
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            alone = read(row)
-        if not alone.requires_grad:
-            raise ValueError("no gradient flows back to the image")
-        (gradient,) = torch.autograd.grad(alone.square().sum(), row)
-        beside = read(_batch(image, 1 - image)).detach()[:1]
-    except (RuntimeError, ValueError) as error:
-        if out_of_memory(error):
-            raise
+    row = image.detach().clone().requires_grad_()
+    needed: dict[str, int] = {}
+    failed: list[tuple[str, Exception]] = []
+    unlike: list[str] = []
+
+    def look(name: str, features: Tensor) -> Tensor:
+        """As the loop would find it: behind this layer nothing has been computed yet."""
+        needed[name] = sum(size for at, size in saved.items() if at not in weights)
+        alone = features.detach().clone()
+        try:
+            (gradient,) = torch.autograd.grad(features, row, alone, retain_graph=True)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            failed.append((name, error))
+        else:
+            if not (alone.isfinite().all() and gradient.isfinite().all()):
+                unlike.append(name)
+        return alone
+
+    keep = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with torch.enable_grad(), catching(model, names, forward, keep=look) as catch, keep:
+        try:
+            alone = catch(row)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            raise ValueError(
+                f"model: it takes two images and not one ({first_line(error)})"
+            ) from error
+    for name, error in failed:
         raise ValueError(
             f"layers: {name!r} cannot be inverted, since {first_line(error)}; is there "
             "a step that is not differentiable, or changes in place what is needed again?"
         ) from error
-    alone = alone.detach()
-    if not (alone.isfinite().all() and gradient.isfinite().all()):
+    for name in unlike:
         raise ValueError(
             f"layers: {name!r} or its gradient is not finite for the first image; look at the "
             "model's weights and at how the images are normalized"
         )
+    return alone, needed
 
-    def differs(features: Tensor, by: float) -> bool:
-        return bool((features - alone).abs().max() > by * alone.abs().max())
 
-    if differs(beside, 1e-3) and differs(read(row).detach(), 1e-3):
+def _check_each(
+    model: nn.Module,
+    images: Tensor,
+    names: Sequence[str],
+    noise: Tensor,
+    forward: Forward | None,
+) -> None:
+    """Refuse layers that are not finite for one of the images, or constant in all of them."""
+    live: set[str] = set()
+
+    def look(rows: range) -> None:
+        some = images[rows.start : rows.stop]
+        for name, features in catch(torch.cat([some, some + noise])).items():
+            first, second = features.flatten(1).chunk(2)
+            for row, (here, there) in enumerate(zip(first, second, strict=True), rows.start):
+                _check_finite(name, row, here, there)
+                # They differ by more than rounding.
+                if (here - there).abs().max() > 4 * torch.finfo(here.dtype).eps * here.abs().max():
+                    live.add(name)
+
+    with torch.no_grad(), _whole_attention(), catching(model, names, forward) as catch:
+        for start in range(0, len(images), AT_ONCE):
+            _halving(look, range(start, min(start + AT_ONCE, len(images))))
+    for name in names:
+        if name not in live:
+            raise ValueError(
+                f"layers: {name!r} gives the same for x and x + n, so it says nothing of x; "
+                "is there a ReLU whose inputs are all below 0?"
+            )
+
+
+def _check_finite(name: str, row: int, here: Tensor, there: Tensor) -> None:
+    if not here.isfinite().all():
         raise ValueError(
-            f"layers: {name!r} is not the same from run to run in evaluation mode, so it cannot be "
-            "matched; take the randomness out of the model, or fix it in `forward`"
+            f"layers: {name!r} is not finite for images[{row}]; look at this image, and at what "
+            "the model does with it"
         )
-    if differs(beside, 1e-2):
+    if not there.isfinite().all():
         raise ValueError(
-            f"layers: in {name!r} the images of a batch influence each other, in evaluation mode "
-            "too (batch statistics?); make it treat each image alone"
+            f"layers: {name!r} is not finite for images[{row}] moved by the noise of m_r, whose "
+            "pixels lie a little outside [0, 1], as those of a search do; clamp them in `forward`"
         )
-    return sum(size for at, size in saved.items() if at not in weights)
+
+
+@contextlib.contextmanager
+def _whole_attention() -> Iterator[None]:
+    """Without gradients torch's attention would run as one step that calls no layer inside it."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _halving(look: Callable[[range], None], rows: range) -> None:
+    """`look` at the rows, at half of them at a time where memory runs out."""
+    try:
+        look(rows)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error) or len(rows) == 1:
+            raise
+        half = len(rows) // 2
+        _halving(look, rows[:half])
+        _halving(look, rows[half:])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, cast
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from aelib import checks
+from aelib.inversion.names import OUTPUT, Node, Path, named_modules, parse, parts
 from aelib.models import evaluating
 from aelib.runtime import out_of_memory
-
-OUTPUT = "output"  # names the model's own output, unless a module is called so
 
 Forward = Callable[[nn.Module, Tensor], object]
 Read = Callable[[Tensor], Tensor]
@@ -28,13 +29,23 @@ class _Reached(Exception):
     """Raised behind the layer that is read, so that nothing deeper is computed."""
 
 
+class Call(NamedTuple):
+    """One call of a module in a forward pass, and what it returned."""
+
+    name: str
+    kind: str  # of the module
+    returned: str  # the kind of what it returned
+    parts: dict[Path, Tensor]
+
+
 @contextlib.contextmanager
 def frozen(model: nn.Module, channels_last: bool = False) -> Iterator[None]:
-    """Inside the block the model runs in evaluation mode on stand-ins for its weights and buffers.
+    """Inside the block the model runs in evaluation mode on stand-ins for all its tensors.
 
-    The stand-ins want no gradient, so none is computed for them, and whatever a forward pass writes
-    into a buffer goes into a copy. The model's own tensors are never touched; afterwards, also
-    after an exception or Ctrl-C, they and each module's mode are back in place.
+    Those for weights want no gradient, so none is computed for them; whatever a forward pass
+    writes into a buffer, or an attribute that holds a tensor, goes into a copy. The model's own
+    tensors are never touched; afterwards, also after an exception or Ctrl-C, they and each module's
+    mode are back in place.
 
     `torch.func.functional_call` gives the same features, but swaps at every call instead of once.
 
@@ -50,25 +61,46 @@ def frozen(model: nn.Module, channels_last: bool = False) -> Iterator[None]:
         # A tensor made in inference mode can be no part of a graph; its clone can.
         return plain.clone() if copy or plain.is_inference() else plain
 
-    swapped: list[tuple[dict[str, Any], str, Tensor]] = []
+    modules = list(model.modules())
+    # Plain attributes too: old hooks keep there the weight they make, an LSTM a list of its own.
+    held: list[tuple[dict[str, Any], bool]] = []
+    for module in modules:
+        parameters: dict[str, Any] = module._parameters
+        held += [(parameters, False), (module._buffers, True), (vars(module), True)]
+    before = [(values, dict(values)) for values, _ in held]
     stand_ins: dict[int, Tensor] = {}  # a tensor that two modules share stays shared
     with evaluating(model):
         try:
-            for module in model.modules():
-                parameters: dict[str, Any] = module._parameters
-                for tensors, copy in ((parameters, False), (module._buffers, True)):
-                    for name, own in list(tensors.items()):
-                        if own is None:
-                            continue
+            for values, copy in held:
+                for name, own in list(values.items()):
+                    if isinstance(own, Tensor):
                         if id(own) not in stand_ins:
                             new = stand_in(own, copy)
                             stand_ins[id(own)] = new if copy else nn.Parameter(new, False)
-                        swapped.append((tensors, name, own))
-                        tensors[name] = stand_ins[id(own)]
+                        values[name] = stand_ins[id(own)]
+                    elif isinstance(own, list) and any(id(one) in stand_ins for one in own):
+                        values[name] = [stand_ins.get(id(one), one) for one in own]
             yield
         finally:
-            for tensors, name, own in reversed(swapped):
-                tensors[name] = own
+            for values, own in before:
+                _restore(values, own)
+
+
+def _restore(values: dict[str, Any], own: dict[str, Any]) -> None:
+    """Undo what was done to tensors, and lists of them, in a module's dictionary."""
+
+    def tensors(value: object) -> bool:
+        return isinstance(value, Tensor) or (
+            isinstance(value, list) and any(isinstance(one, Tensor) for one in value)
+        )
+
+    for name in [*values, *(name for name in own if name not in values)]:
+        was, now = own.get(name), values.get(name)
+        if was is not now and (tensors(was) or tensors(now)):
+            if name in own:
+                values[name] = was
+            else:
+                del values[name]
 
 
 @contextlib.contextmanager
@@ -85,33 +117,72 @@ def reader(
 
     Args:
         model: a `frozen` module.
-        layer: a module's name, or "output".
+        layer: the name of a place in it (`names`).
         forward: how images go through the model; None for model(images).
         channels_last: memory layout of the images.
-        precision: "no", or "bf16" for autocast inside the model; features come back in the images'
-            own dtype.
+        precision: "no", or "bf16" for autocast inside the model.
         compiled: cut the model by tracing instead of by a hook, and compile what is left. It needs
             a model that torch.fx can trace, and minutes for the first call.
 
     Yields:
-        read(images): images (n, channels, height, width) to features (n, …). Gradients flow back to
-        the images and nowhere else. The images are not written to.
+        read(images): images (n, channels, height, width) to features (n, …) of the images' own
+        dtype, whatever the weights'. Gradients flow back to the images and nowhere else. The images
+        are not written to.
     """
-    forward = forward or run
+    how = {"channels_last": channels_last, "precision": precision, "compiled": compiled}
+    with catching(model, [layer], forward, **how) as catch:
+        yield lambda images: catch(images)[layer]
+
+
+@contextlib.contextmanager
+def catching(
+    model: nn.Module,
+    layers: Sequence[str],
+    forward: Forward | None = None,
+    *,
+    channels_last: bool = False,
+    precision: str = "no",
+    compiled: bool = False,
+    keep: Callable[[str, Tensor], Tensor] = lambda name, features: features,
+) -> Iterator[Callable[[Tensor], dict[str, Tensor]]]:
+    """A `reader` of several layers at once: by name, in one forward pass that ends with the last.
+
+    `keep(name, features)` is called when a layer has run, before the next can change its features
+    in place; it gives what is returned of them.
+    """
+    forward, dtype, modules = forward or run, weights_dtype(model), named_modules(model)
+    nodes = {name: cast(Node, parse(name, {*modules, OUTPUT})) for name in layers}
+    calls: Counter[str] = Counter()
+    caught: dict[str, Tensor] = {}
+    images = torch.empty(0)
+
+    def note(module: str, output: object) -> None:
+        call = calls[module]
+        calls[module] += 1
+        for name, node in nodes.items():
+            if node.module == module and (node.call or 0) == call:
+                part = dict(parts(output))[node.path] if node.path else cast(Tensor, output)
+                caught[name] = keep(name, part.to(images.dtype))
+                if len(caught) == len(nodes):
+                    raise _Reached
+
     with contextlib.ExitStack() as stack:
-        module = None if compiled else dict(model.named_modules()).get(layer)  # None: the output
         if compiled:
-            model = cast(nn.Module, torch.compile(_cut(model, layer)))
-        caught: list[Tensor] = []
-        if module is not None:
+            [(name, node)] = nodes.items()
+            model, modules = cast(nn.Module, torch.compile(_cut(model, node))), {}
+            nodes = {name: Node(OUTPUT, None, node.path)}
+        else:
+            stack.enter_context(_eager())
+        for name in {node.module for node in nodes.values()} & modules.keys():
 
-            def stop(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-                caught.append(output)
-                raise _Reached
+            def stop(module: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
+                note(name, output)
 
-            stack.callback(module.register_forward_hook(stop).remove)
+            stack.callback(modules[name].register_forward_hook(stop).remove)
 
-        def read(images: Tensor) -> Tensor:
+        def catch(given: Tensor) -> dict[str, Tensor]:
+            nonlocal images
+            images = given
             layout = torch.channels_last if channels_last else torch.preserve_format
             copy = images.clone(memory_format=layout)  # a model may begin with an in-place step
             mixed = torch.autocast(
@@ -119,20 +190,38 @@ def reader(
             )
             try:
                 with mixed:
-                    output = forward(model, copy)
+                    note(OUTPUT, forward(model, copy.to(dtype or images.dtype)))
+                missed = next(name for name in nodes if name not in caught)
+                raise ValueError(f"layers: {missed!r} did not run for these images")
             except _Reached:
-                output = caught.pop()
+                return dict(caught)
             finally:
+                calls.clear()
                 caught.clear()
-            return cast(Tensor, output).to(images.dtype)
 
-        yield read
+        yield catch
 
 
-def _cut(model: nn.Module, layer: str) -> nn.Module:
-    """The traced part of the model that leads to `layer`, on the weights it has now."""
+def _eager() -> contextlib.AbstractContextManager:
+    """What torch.compile made runs as it was written: hooks are called, and runs can be cut."""
+    if "torch._dynamo" in sys.modules:  # else nothing was compiled
+        return torch.compiler.set_stance("force_eager")
+    return contextlib.nullcontext()
+
+
+def weights_dtype(model: nn.Module) -> torch.dtype | None:
+    """The dtype of the first floating-point weight, in which images go in; None without weights."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+
+
+def _cut(model: nn.Module, node: Node) -> nn.Module:
+    """The traced part of the model that leads to a module, on the weights it has now."""
+    layer = node.module
     if layer == OUTPUT:
         return model
+    if node.call is not None or node.path:
+        expected, advice = "layers that run once and give one tensor", "leave compiled=False"
+        raise ValueError(checks.message("compiled", expected, str(node), advice))
     from torchvision.models.feature_extraction import create_feature_extractor
 
     try:
@@ -157,32 +246,48 @@ def outputs(
     images: Tensor,
     forward: Forward | None = None,
     names: Collection[str] | None = None,
-    copy: Callable[[Tensor], Tensor] = torch.Tensor.clone,
-) -> dict[str, tuple[str, list]]:
-    """By name: the kind of each module that ran, and all it returned; last the model's output.
+    keep: Collection[str] | None = None,
+) -> list[Call]:
+    """The calls of a model's modules in the order they finish; last the model's own output.
 
     Args:
         model: a `frozen` module.
         images: (n, channels, height, width); not written to.
         forward: how images go through the model; None for model(images).
         names: the modules to listen to; None for all.
-        copy: what is kept of a tensor. A clone stays as it is if the next module changes the
-            tensor in place.
+        keep: those of them whose tensors are kept, as clones, which stay as they are if the next
+            module changes a tensor in place; None for all. Others' are on the meta device.
     """
-    ran: dict[str, tuple[str, list]] = {}
+    ran: list[Call] = []
+    modules = named_modules(model)
+
+    def note(name: str, module: nn.Module, output: object) -> None:
+        found = {}
+        for path, given in parts(output):
+            described = keep is not None and name not in keep
+            found[path] = _described(given) if described else given.clone()
+        ran.append(Call(name, type(module).__name__, type(output).__name__, found))
+
     with contextlib.ExitStack() as stack:
-        for name, module in model.named_modules():
-            if not name or (names is not None and name not in names):
-                continue
+        stack.enter_context(_eager())
+        for name, module in modules.items():
+            if names is None or name in names:
 
-            def note(module: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
-                output = copy(output) if isinstance(output, Tensor) else output
-                ran.setdefault(name, (type(module).__name__, []))[1].append(output)
+                def hook(module: nn.Module, inputs: tuple, output: object, name: str = name):
+                    note(name, module, output)
 
-            stack.callback(module.register_forward_hook(note).remove)
-        output = _call(model, images.clone(), forward or run)
-    ran.setdefault(OUTPUT, (type(model).__name__, [output]))
+                stack.callback(module.register_forward_hook(hook).remove)
+        given = images.clone().to(weights_dtype(model) or images.dtype)
+        output = _call(model, given, forward or run)
+    if OUTPUT not in modules:
+        note(OUTPUT, model, output)
     return ran
+
+
+def _described(tensor: Tensor) -> Tensor:
+    """A tensor without its values."""
+    wants = tensor.requires_grad
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta", requires_grad=wants)
 
 
 def _call(model: nn.Module, images: Tensor, forward: Forward) -> object:

@@ -52,8 +52,10 @@ def invert(
 
     Args:
         model: any module, run in evaluation mode where its weights are.
-        images: x, (images, channels, height, width), floats in [0, 1] of the weights' dtype.
-        layers: module names (`aelib.layers` lists them), or "output".
+        images: x, (images, channels, height, width), floats in [0, 1] of the weights' dtype
+            (of the first floating-point one; float32 for less precise ones).
+        layers: names (`aelib.layers` lists them), or globs: * within one dotted part, ** across
+            dots, ? one character.
         seeds: how many, or which. A seed decides the init and the noise in m_r, for every image
             and layer alike.
         recipe: "default", "badger2022" (the published loop) or a `Recipe`.
@@ -102,8 +104,8 @@ def invert(
     if callback is not None:
         checks.function(callback, "callback", "callback(info)")
     log_at = _records(log_at, steps)
-    check_model(model, images)
-    names = check_names(model, layers)
+    model = check_model(model, images)
+    names = check_names(model, layers, images, forward)
     device = device_of(model, images)
     if cuda_graphs and (runtime.is_cpu(device) or recipe.after_step is not None):
         raise ValueError(
