@@ -154,7 +154,7 @@ def catching(
     nodes = {name: cast(Node, parse(name, {*modules, OUTPUT})) for name in layers}
     calls: Counter[str] = Counter()
     caught: dict[str, Tensor] = {}
-    images = torch.empty(0)
+    images, lift = torch.empty(0), cast(Callable[[Tensor], Tensor], None)
 
     def note(module: str, output: object) -> None:
         call = calls[module]
@@ -162,7 +162,10 @@ def catching(
         for name, node in nodes.items():
             if node.module == module and (node.call or 0) == call:
                 part = dict(parts(output))[node.path] if node.path else cast(Tensor, output)
-                caught[name] = keep(name, part.to(images.dtype))
+                features = part.to(images.dtype)
+                if dtype == torch.float16 and features.requires_grad:
+                    features = lift(features)
+                caught[name] = keep(name, features)
                 if len(caught) == len(nodes):
                     raise _Reached
 
@@ -181,13 +184,15 @@ def catching(
             stack.callback(modules[name].register_forward_hook(stop).remove)
 
         def catch(given: Tensor) -> dict[str, Tensor]:
-            nonlocal images
+            nonlocal images, lift
             images = given
             layout = torch.channels_last if channels_last else torch.preserve_format
             copy = images.clone(memory_format=layout)  # a model may begin with an in-place step
             mixed = torch.autocast(
                 images.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
             )
+            if dtype == torch.float16:
+                copy, lift = _lifting(copy)
             try:
                 with mixed:
                     note(OUTPUT, forward(model, copy.to(dtype or images.dtype)))
@@ -200,6 +205,32 @@ def catching(
                 caught.clear()
 
         yield catch
+
+
+def _lifting(images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Images, and a function for their features, between which each row's gradient is near 1.
+
+    In float16 the small gradient of a large layer would vanish on its way back.
+    """
+    scale = torch.empty(0)
+
+    def up(gradient: Tensor) -> Tensor:
+        nonlocal scale
+        size = gradient.flatten(1).abs().amax(1)
+        scale = torch.exp2(size.where(size > 0, 1.0).log2().floor())  # a power of 2 rounds nothing
+        return gradient / scale.view(-1, *[1] * (gradient.dim() - 1))
+
+    def down(gradient: Tensor) -> Tensor:
+        return gradient * scale[:, None, None, None]
+
+    def lift(features: Tensor) -> Tensor:
+        features = features.view_as(features)
+        features.register_hook(up)
+        return features
+
+    if images.requires_grad:
+        images.register_hook(down)
+    return images, lift
 
 
 def _eager() -> contextlib.AbstractContextManager:
