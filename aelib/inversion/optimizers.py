@@ -154,7 +154,7 @@ class LBFGS:
         begun = torch.isfinite(state["losses"][:, -1])
         worst = torch.where(torch.isfinite(state["losses"]), state["losses"], -float("inf")).amax(1)
         bound = worst + self.armijo * state["length"] * state["slope"]
-        finite = torch.isfinite(loss) & torch.isfinite(gradient).all(1)
+        finite = torch.isfinite(loss) & torch.isfinite(gradient.abs().amax(1))
         accepted = finite & (~begun | (loss <= bound))  # (rows,)
 
         state = self._remember(state, accepted & begun, gradient)

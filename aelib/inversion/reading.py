@@ -162,7 +162,8 @@ def catching(
         for name, node in nodes.items():
             if node.module == module and (node.call or 0) == call:
                 part = dict(parts(output))[node.path] if node.path else cast(Tensor, output)
-                features = part.to(images.dtype)
+                # Losses flatten them again and again, which copies what is not laid out in order.
+                features = part.to(images.dtype).contiguous()
                 if dtype == torch.float16 and features.requires_grad:
                     features = lift(features)
                 caught[name] = keep(name, features)
