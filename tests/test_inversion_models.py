@@ -183,6 +183,13 @@ def test_an_attention_and_an_lstm_name_their_parts():
     assert lstm.part._flat_weights[0] is lstm.part.weight_ih_l0
 
 
+def test_torchs_own_transformer_is_read_inside():
+    net = Rows(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)).eval()
+    images = torch.rand(2, 4, 6, 6, generator=random.generator(0))
+    (expected,) = heard(net, "part.linear1", images.clone().requires_grad_())
+    assert_reads(net, "part.linear1", expected, images)
+
+
 def test_what_an_lstm_runs_on_wants_no_gradient_either():
     lstm, wanted = Rows(nn.LSTM(3, 4, batch_first=True)), []
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -142,7 +141,7 @@ def _check_each(
                 if (here - there).abs().max() > 4 * torch.finfo(here.dtype).eps * here.abs().max():
                     live.add(name)
 
-    with torch.no_grad(), _whole_attention(), catching(model, names, forward) as catch:
+    with torch.no_grad(), catching(model, names, forward) as catch:
         for start in range(0, len(images), AT_ONCE):
             _halving(look, range(start, min(start + AT_ONCE, len(images))))
     for name in names:
@@ -164,17 +163,6 @@ def _check_finite(name: str, row: int, here: Tensor, there: Tensor) -> None:
             f"layers: {name!r} is not finite for images[{row}] moved by the noise of m_r, whose "
             "pixels lie a little outside [0, 1], as those of a search do; clamp them in `forward`"
         )
-
-
-@contextlib.contextmanager
-def _whole_attention() -> Iterator[None]:
-    """Without gradients torch's attention would run as one step that calls no layer inside it."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _halving(look: Callable[[range], None], rows: range) -> None:
