@@ -324,7 +324,7 @@ def test_timms_download_is_asked_for_where_the_server_answers(monkeypatch, answe
 def test_without_a_network_timms_weights_say_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub, "get_session", None)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    where = "get https://huggingface.co/timm/test_resnet.r160_in1k and give"
+    where = "get https://huggingface.co/timm/test_resnet.r160_in1k/resolve/main/.* and give"
     with pytest.raises(OSError, match=rf"^weights: .*imagenet of timm/test_resnet, .*{where}"):
         models.classifier("timm/test_resnet", "imagenet")
     with pytest.raises(ValueError, match=r"^weights: .*a file.* and timm has none"):

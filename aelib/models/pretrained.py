@@ -267,7 +267,9 @@ def _downloaded(timm: ModuleType, name: str, weights: Weights, sizes: dict) -> n
             return timm.create_model(plain, pretrained=True, **sizes)
     except (URLError, OSError, RuntimeError) as error:
         config = timm.get_pretrained_cfg(plain)
-        url = f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else config.url
+        file = config.hf_hub_filename or "model.safetensors"
+        hub = f"https://huggingface.co/{config.hf_hub_id}/resolve/main/{file}"
+        url = hub if config.hf_hub_id else config.url
         if not url:
             got = checks.Described(f"{weights}, and timm has none for it")
             expected = f"a file, or None for random ones, for {name}"
