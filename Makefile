@@ -15,12 +15,13 @@ JOBS  ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install book test serve bench lock address clean
+.PHONY: help install book test gpu serve bench lock address clean
 
 help:
 	@echo "make book      install, run every notebook whose code has changed, build the pages strictly"
 	@echo "make serve     show the built pages on http://127.0.0.1:$(PORT) (PORT=… for another)"
 	@echo "make test      style, types, unit, property, notebook, book and browser tests"
+	@echo "make gpu       what only a GPU can test, and the engine's speed on it"
 	@echo "make bench     time aelib against its peers"
 	@echo "make lock      resolve the dependencies again and write requirements.lock"
 	@echo "make address URL=https://github.com/you/fork"
@@ -49,6 +50,13 @@ test: $(READY)
 	@$(PY) -m press.build
 	@$(PY) -m pytest --nbval --doctest-modules -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		aelib press tests chapters
+
+# Where there is no GPU this fails, so that nobody takes silence for a pass.
+gpu: $(READY)
+	@$(PY) -c "import sys, torch; sys.exit(not torch.cuda.is_available() and \
+		'There is no CUDA device here, so nothing was tested on one and nothing timed.')"
+	@$(PY) -m pytest -m gpu tests
+	@$(PY) benchmarks/run.py --only "inversion scale"
 
 serve: $(READY)
 	@test -f $(HTML)/index.html || { echo "There are no pages yet. Run: make book"; exit 1; }

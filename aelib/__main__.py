@@ -94,7 +94,7 @@ def _live(id: str) -> str:
 def _model(options: argparse.Namespace):
     """The model asked for, on its device, and how images go through it."""
     model = models.classifier(options.model, options.weights, size=options.size)
-    forward = models.imagenet if options.weights else None
+    forward = models.normalization(options.model, options.weights) if options.weights else None
     return model.to(runtime.device(options.device)), forward
 
 
@@ -213,11 +213,15 @@ def main(arguments: list[str] | None = None) -> int:
     layers = command("layers", _layers, "List a model's layers with shapes and sizes.")
     layers.add_argument("--json", action="store_true", help="print a list for programs")
     for one in (invert, layers):
-        one.add_argument("--model", required=True, help="torchvision's name, such as resnet50")
+        one.add_argument(
+            "--model",
+            required=True,
+            help="torchvision's name, such as resnet50; efficientnet_lite0; or timm/ and timm's",
+        )
         one.add_argument(
             "--weights",
-            help="a file, or torchvision's name such as DEFAULT (default: random weights); images "
-            "are then normalised as for ImageNet",
+            help="a file, or a name such as imagenet (default: random weights); images are then "
+            "normalised as those the weights were trained on",
         )
         one.add_argument("--size", type=int, default=224, help="pixels a side (default: 224)")
         one.add_argument("--device", help="where to run (default: a GPU if there is one)")

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 import pytest
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none; -ra, in pyproject.toml, prints why."""
-    marked = [item for item in items if item.get_closest_marker("gpu")]
-    if marked:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none; -ra, in pyproject.toml, prints how many and why.
+
+    From here, and not by marks, so that all of them share one line.
+    """
+    if item.get_closest_marker("gpu"):
         import torch
 
         if not torch.cuda.is_available():
-            for item in marked:
-                item.add_marker(pytest.mark.skip(reason="no CUDA device here: not tested at all"))
+            pytest.skip("no CUDA device here, so what needs one was not tested at all: make gpu")
 
 
 @pytest.fixture(scope="module")

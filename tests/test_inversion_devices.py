@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from aelib import random, runtime
-from aelib.inversion import Blur, Pixels, Recipe, cuda, invert, tracking
+from aelib import models, random, runtime
+from aelib.inversion import Adam, Blur, Pixels, Recipe, TotalVariation, cuda, invert, tracking
 
 IMAGES = torch.rand(3, 3, 8, 8, generator=random.generator(0))
 EQUAL = ("images", "m_g", "m_r", "m_i", "iterations")
@@ -97,36 +97,52 @@ def test_a_copy_on_a_cpu_has_arrived(value):
 # --- The step as one graph -----------------------------------------------------------------------
 
 
-class Recorder:
-    """torch.cuda's part of a graph on a CPU: it runs the step again on the very same memory."""
+class Graph:
+    """torch.cuda.CUDAGraph on a CPU: it runs the step it recorded again on the very same memory."""
 
-    step = args = results = None  # what the graph recorded
+    capturing = None
+
+    def __enter__(self):
+        Graph.capturing = self
+
+    def __exit__(self, *_):
+        Graph.capturing = None
+
+    def record(self, step, args):
+        self.step, self.args, self.results = step, args, step(*args)
+        return self.results
 
     def replay(self):
-        again = Recorder.step(*Recorder.args)
-        for into, new in zip(Recorder.results, again, strict=True):
+        again = self.step(*self.args)
+        for into, new in zip(self.results, again, strict=True):
             for key in new if isinstance(new, dict) else [...]:
                 into[key].copy_(new[key])
 
 
 @pytest.fixture
 def recorded(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorder)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-    stream = type("Stream", (), {"wait_stream": lambda self, other: None})
-    monkeypatch.setattr(torch.cuda, "Stream", stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", stream)
-    plain = cuda.cuda_graph
+    """A CPU that records and replays; the graphs it made."""
+    graphs, plain = [], cuda.cuda_graph
+
+    def make():
+        graphs.append(Graph())
+        return graphs[-1]
 
     def watched(step, warm=3):
         def noting(*args):
-            Recorder.step, Recorder.args, Recorder.results = step, args, step(*args)
-            return Recorder.results
+            graph = Graph.capturing
+            return step(*args) if graph is None else graph.record(step, args)
 
         return plain(noting, warm)
 
+    stream = type("Stream", (), {"wait_stream": lambda self, other: None})
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", make)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: graph)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "Stream", stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", stream)
     monkeypatch.setattr(cuda, "cuda_graph", watched)
+    return graphs
 
 
 def test_a_replayed_step_is_the_step(recorded):
@@ -143,13 +159,40 @@ def test_a_replayed_step_is_the_step(recorded):
         assert all(torch.equal(state[key], expected[key]) for key in expected)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe(parameterization=Pixels(), keep_best=False)])
-def test_an_inversion_replayed_as_graphs_finds_the_same(
-    monkeypatch, asynchronous, recorded, recipe
-):
-    how = {"recipe": recipe, "until": 0.5, **HOW}
-    one, other = (invert(net(), IMAGES, "3", cuda_graphs=g, **how)["3"] for g in (True, False))
-    assert_same(one, other, rtol=0, atol=0)
+RECIPES = [
+    Recipe(),
+    Recipe(parameterization=Pixels(), keep_best=False),
+    Recipe(parameterization=Pixels(), optimizer=Adam(0.05), regularizer=TotalVariation(0.1)),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_an_inversion_replayed_as_graphs_finds_the_same(asynchronous, recorded, recipe):
+    how = {"recipe": recipe, "until": 0.5, "batch_size": 4, "forward": models.imagenet, **HOW}
+    one, other = (invert(net(), IMAGES, ["0", "3"], cuda_graphs=g, **how) for g in (True, False))
+    assert len(recorded) == 4  # one for each layer and batch
+    for layer in one:
+        assert_same(one[layer], other[layer], rtol=0, atol=0)
+
+
+class Full(nn.Module):
+    """Has memory for three images; for the targets of more, but not for a step with them."""
+
+    more = 0
+
+    def forward(self, images):
+        self.more += len(images) > 3
+        if self.more > 2:
+            self.more = 2
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+        return images.clone()
+
+
+def test_a_batch_that_does_not_fit_is_split_and_recorded_anew(asynchronous, recorded):
+    model, whole = nn.Sequential(Full(), *net()), nn.Sequential(nn.Identity(), *net())
+    split = invert(model, IMAGES, "4", cuda_graphs=True, **HOW)["4"]
+    assert [len(graph.args[0]["point"]) for graph in recorded] == [3, 3]
+    assert_same(split, invert(whole, IMAGES, "4", **HOW)["4"], rtol=1e-3, atol=1e-5)
 
 
 def test_graphs_cannot_hold_what_comes_after_a_step(asynchronous):
@@ -180,6 +223,7 @@ def test_a_compiled_model_finds_the_same(monkeypatch, layer):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what torch.compile says of itself
 @pytest.mark.parametrize("how", [{}, {"cuda_graphs": True}, {"compiled": True}, {"until": 0.5}])
 def test_a_gpu_finds_what_a_cpu_finds(how):
     expected = invert(net(), IMAGES, "3", **HOW, until=how.get("until"))["3"]
@@ -189,6 +233,67 @@ def test_a_gpu_finds_what_a_cpu_finds(how):
     assert_same(found, expected, ("m_r",), rtol=1e-3, atol=1e-4)
     assert torch.allclose(found.images, expected.images, atol=0.05)
     assert next(model.parameters()).is_cuda
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_graphs_on_a_gpu_find_what_single_steps_find(recipe):
+    how = {"recipe": recipe, "until": 0.5, "batch_size": 4, "forward": models.imagenet, **HOW}
+    model = net(runtime.device())
+    one, other = (invert(model, IMAGES, ["0", "3"], cuda_graphs=g, **how) for g in (True, False))
+    for layer in one:
+        assert_same(one[layer], other[layer], ("images", "m_g", "m_r"), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_a_gpu_stops_soon_after_the_last_run():
+    steps, model = [], net(runtime.device())
+    model.register_forward_pre_hook(lambda *_: steps.append(1))
+    found = invert(model, IMAGES, "3", until=1.0, steps=5000, batch_size=3)["3"]
+    assert {word for row in found.stopped for word in row} == {"reached"}
+    assert len(steps) < int(found.iterations.max()) + 500  # the queue in front of the device
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_bf16_on_a_gpu_comes_near_float32(cuda_graphs):
+    model, how = net(runtime.device()), {"cuda_graphs": cuda_graphs, **HOW}
+    full, half = (invert(model, IMAGES, "3", precision=p, **how)["3"] for p in ("no", "bf16"))
+    assert half.images.dtype == torch.float32
+    assert not torch.equal(full.m_r, half.m_r)
+    assert torch.allclose(full.m_r, half.m_r, rtol=0.1)
+    assert torch.allclose(full.images, half.images, atol=0.1)
+    assert (half.m_g < half.m_r).all()
+
+
+class Wide(nn.Module):
+    """Features that need far more memory than their images; how many came at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.scales = nn.Parameter(torch.linspace(0.5, 2, 64)[:, None, None])
+        self.sizes = []
+
+    def forward(self, images):
+        self.sizes.append(len(images))
+        return (images[:, :, None] * self.scales).tanh().flatten(1, 2)
+
+
+@pytest.mark.gpu
+def test_a_batch_that_does_not_fit_a_gpu_is_split():
+    images, how = torch.rand(16, 3, 64, 64), {"steps": 5, "batch_size": 16}
+    whole = invert(Wide().to(runtime.device()), images, **how)["output"]
+    model = Wide().to(runtime.device())
+    torch.cuda.empty_cache()
+    room = torch.cuda.memory_reserved() + 2**27  # some five rows; the whole batch needs 400 MB
+    total = torch.cuda.get_device_properties(model.scales.device).total_memory
+    torch.cuda.set_per_process_memory_fraction(room / total)
+    try:
+        split = invert(model, images, **how)["output"]
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert max(model.sizes) == 16 > model.sizes[-1]
+    assert_same(split, whole, ("images", "m_g", "m_r"), rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.gpu

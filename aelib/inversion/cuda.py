@@ -14,7 +14,9 @@ class AsyncCopy:
         self.value = value.new_empty(
             value.shape, device=torch.Generator().device, pin_memory=value.is_cuda
         )
-        self.value.copy_(value, non_blocking=True)
+        self.value.copy_(
+            value, non_blocking=value.is_cuda
+        )  # elsewhere nothing says when it is there
         self._event = torch.Event(value.device) if value.is_cuda else None
         if self._event is not None:
             self._event.record()

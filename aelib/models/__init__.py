@@ -10,7 +10,8 @@ from aelib.models.classifiers import SmallConvNet, SmallResNet, SmallViT
 from aelib.models.diffusion_unet import DiffusionUNet
 from aelib.models.init import ACTIVATIONS, INITS, count_parameters, init_weights, replicate
 from aelib.models.modes import evaluating
-from aelib.models.pretrained import classifier, imagenet
+from aelib.models.normalization import imagenet, normalization
+from aelib.models.pretrained import classifier, imagenet_classes
 from aelib.models.unet import OneImageBatch, UNet
 from aelib.models.vae import VAE, Posterior
 
@@ -34,7 +35,9 @@ __all__ = [
     "count_parameters",
     "evaluating",
     "imagenet",
+    "imagenet_classes",
     "init_weights",
+    "normalization",
     "replicate",
     "statistics_of",
 ]
