@@ -26,8 +26,12 @@ from aelib.inversion.team import Team
 from aelib.training.checkpoint import fingerprint
 from aelib.training.dry_run import plain_name
 
-OPTIONS = ("recipe", "steps", "until", "log_at", "batch_size", "precision", "channels_last",
-           "compiled", "cuda_graphs")  # fmt: skip
+# What is handed on to `invert`, and what it takes for each where nothing is said.
+OPTIONS = {
+    name: inspect.signature(invert).parameters[name].default
+    for name in ("recipe", "steps", "until", "log_at", "batch_size", "precision", "channels_last",
+                 "compiled", "cuda_graphs")
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,8 +226,7 @@ class _Job:
 
     def settings(self, paths: dict[str, Path]) -> dict:
         """All that the numbers depend on, to be compared; a setting by its argument's name."""
-        versions, usual = runtime.versions(), inspect.signature(invert).parameters
-        options = {name: usual[name].default for name in OPTIONS} | self.options
+        versions = runtime.versions()
         return {
             "images": f"{len(paths)} files, {_digest_of_files(paths)}",
             "model": f"{type(self.model).__name__}, {_digest_of_model(self.model)}",
@@ -233,7 +236,7 @@ class _Job:
             "size": self.size,
             "channels": self.channels,
             **{name: value if isinstance(value, str | int | float | None) else plain_name(value)
-               for name, value in options.items()},
+               for name, value in (OPTIONS | self.options).items()},
             **{name: versions.get(name) for name in ("aelib", "torch")},
         }  # fmt: skip
 
