@@ -233,7 +233,8 @@ def one_process(rank, n, port, folder_in, out, dies):
 
     os.replace = fatal
     found = run(folder_in, out)
-    (out / f"told.{rank}").write_text(f"{found.inverted} {found}")
+    written = [Path(to).name for _, to in renamed]
+    (out / f"told.{rank}").write_text(json.dumps([found.inverted, str(found), written]))
     if n > 1:
         torch.distributed.destroy_process_group()
 
@@ -256,7 +257,13 @@ def test_killed_and_gone_on_by_two_processes_is_as_never_stopped(tmp_path):
     assert left_out(out) == left_out(tmp_path / "whole")
     assert (out / "grid.png").read_bytes() == (tmp_path / "whole" / "grid.png").read_bytes()
     for rank in (0, 1):
-        assert (out / f"told.{rank}").read_text().startswith("7 left out, 1 of 8 images: broken")
+        inverted, told, written = json.loads((out / f"told.{rank}").read_text())
+        assert inverted == 7
+        assert told.startswith("left out, 1 of 8 images: broken.png (")
+        assert [name for name in written if name[0] == "0"] == [
+            f"0000{2 + rank}.safetensors", f"0000{2 + rank}.json",
+        ]  # fmt: skip
+        assert ("table.csv" in written) == (rank == 0)
     assert not list(out.glob("**/.*unfinished"))  # what the kills had left
 
 
