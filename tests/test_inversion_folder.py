@@ -174,6 +174,32 @@ def test_an_image_that_a_layer_cannot_tell_is_left_out_wherever_it_stands(tmp_pa
         run([root / "0.png"], tmp_path / "other", forward=forward)
 
 
+class Attending(nn.Module):
+    """Its layers inside attention run only where gradients are asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = nn.TransformerEncoderLayer(3, 1, 5, batch_first=True)
+
+    def forward(self, images):
+        return self.block(images.flatten(2).transpose(1, 2))
+
+
+@torch.inference_mode()
+def test_layers_inside_attention_and_double_precision(tmp_path):
+    cat = picture(tmp_path / "cat.png")
+    with torch.inference_mode(False), random.seeded(0):
+        model = Attending().double().eval()
+    found = run([cat], tmp_path / "out", model, "block.linear1")
+    assert [chunk.inversion.images.dtype for chunk in found.chunks()] == [torch.float64]
+
+
+def test_a_layer_of_whole_numbers_is_the_layers_own_fault(tmp_path):
+    with pytest.raises(ValueError, match=r"layers: 'output' .* not floats"):
+        run([picture(tmp_path / "a.png")], tmp_path / "out", forward=lambda model, x: x.long(),
+            layers="output")  # fmt: skip
+
+
 def test_images_are_read_chunk_by_chunk_and_let_go(tmp_path, monkeypatch):
     pictures(tmp_path / "in", 6)
     read, alive, seen = [], [], []

@@ -19,7 +19,6 @@ from aelib.data.pixels import check_channels, open_plain, tensor_of
 from aelib.inversion.chunks import LEFT_OUT, RUN, SHEET, TABLE, Chunk, Reasons, Store
 from aelib.inversion.descent import reference_noise
 from aelib.inversion.nodes import features
-from aelib.inversion.probe import constant
 from aelib.inversion.reading import OUTPUT, Forward
 from aelib.inversion.search import invert
 from aelib.inversion.team import Team
@@ -119,7 +118,8 @@ def invert_folder(
     - `grid.png`: the first 16 images, and what the first 40 layers give back of them for the first
       seed;
     - `run.json`: settings, machines, versions;
-    - `chunks/`: the recovered images, as float32 and not clipped, with all numbers and traces. Each
+    - `chunks/`: the recovered images, in float32 (float64 for a model of that) and not clipped,
+      with all numbers and traces. Each
       file is an `Inversion` that `inversion.load` reads.
 
     Args:
@@ -240,10 +240,16 @@ class _Job:
             **{name: versions.get(name) for name in ("aelib", "torch")},
         }  # fmt: skip
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the images, as `invert` wants them for this model."""
+        weights = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        return torch.float64 if next(weights, None) == torch.float64 else torch.float32
+
     def bytes(self, layers: int) -> int:
         """What is kept of an image, in bytes: its own pixels, and those recovered."""
         seeds = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
-        return 4 * self.channels * self.size**2 * (1 + layers * seeds)
+        return self.dtype.itemsize * self.channels * self.size**2 * (1 + layers * seeds)
 
     def run(
         self,
@@ -254,7 +260,7 @@ class _Job:
     ) -> tuple[Chunk, bool]:
         """A chunk, and whether it was done to its end; `check_room` is told how many layers."""
         left_out: Reasons = {}
-        images, reduced = _read(files, self.size, self.channels, left_out)
+        images, reduced = _read(files, self.size, self.channels, self.dtype, left_out)
         layers = self._drop_silent(images, left_out)
         if not images:
             return Chunk((), None, left_out, reduced), True
@@ -268,33 +274,41 @@ class _Job:
         whole = len(found) == layers and not words & {"interrupted", "not begun"}
         return Chunk(tuple(images), found, left_out, reduced), whole
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()  # as the search looks: torch's attention takes another path without
     def _drop_silent(self, images: dict[str, Tensor], left_out: Reasons) -> int:
         """Take out images of which a layer says nothing, or nothing finite; how many layers."""
         layers = 0
         for file, image in list(images.items()):
-            pair = torch.stack([image, image + reference_noise(0, image)])
+            pair = torch.stack([image, image + reference_noise(0, image)]).requires_grad_()
             found = features(self.model, pair, self.layers, self.forward)
             layers = len(found)
-            for layer, values in found.items():
-                if not values.isfinite().all():
-                    why = "is not finite"
-                elif constant(values):
-                    why = "is the same for x and x + n, so it says nothing of x"
-                else:
-                    continue
-                left_out[file] = f"{layer} {why}"
+            whys = (_silent(layer, values.detach()) for layer, values in found.items())
+            if why := next(filter(None, whys), ""):
+                left_out[file] = why
                 del images[file]
-                break
         return layers
 
 
+def _silent(layer: str, pair: Tensor) -> str:
+    """Why a layer whose features of x and x + n are these cannot be inverted; "" if it can."""
+    if False:
+        return ""  # no image's fault: `invert` refuses the layer
+    if not pair.isfinite().all():
+        return f"{layer} is not finite"
+    rounding = 4 * torch.finfo(pair.dtype).eps * pair[0].abs().max()
+    if (pair[0] - pair[1]).abs().max() <= rounding:
+        return f"{layer} is the same for x and x + n, so it says nothing of x"
+    return ""
+
+
 def _read(
-    files: dict[str, Path], size: int, channels: int, left_out: Reasons
+    files: dict[str, Path], size: int, channels: int, dtype: torch.dtype, left_out: Reasons
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The images that can be read, and which of them had deeper colours; `left_out` has the others.
 
     Returns:
-        By file a centre square (channels, size, size), float32 in [0, 1]; and names.
+        By file a centre square (channels, size, size) in [0, 1]; and names.
     """
     images, reduced = {}, []
     for file, path in files.items():
@@ -302,7 +316,7 @@ def _read(
             picture, cut = open_plain(path)
             if min(picture.size) < size:
                 raise ValueError(checks.message("size", f"{min(picture.size)} or less", size))
-            images[file] = tensor_of(picture, size, channels)
+            images[file] = tensor_of(picture, size, channels).to(dtype)
         except Exception as error:  # decoders raise almost anything, and all of it is told
             left_out[file] = reason_of(error)
         else:

@@ -39,7 +39,7 @@ def check_layers(
         with reader(model, name, forward) as read, torch.enable_grad():
             needed[name] = _probe(model, read, images[0], name)
             if all(
-                constant(read(_batch(x, x + noise))) for x in images
+                _constant(read(_batch(x, x + noise))) for x in images
             ):  # to the first that differs
                 raise ValueError(
                     f"layers: {name!r} gives the same for x and x + n, so it says nothing of x; "
@@ -52,7 +52,7 @@ def _batch(*images: Tensor) -> Tensor:
     return torch.stack(images).requires_grad_()
 
 
-def constant(pair: Tensor) -> bool:
+def _constant(pair: Tensor) -> bool:
     """Whether the features of two images differ by rounding at most."""
     first, second = pair.detach()
     rounding = 4 * torch.finfo(first.dtype).eps * first.abs().max()
