@@ -119,8 +119,7 @@ def invert_folder(
       seed;
     - `run.json`: settings, machines, versions;
     - `chunks/`: the recovered images, in float32 (float64 for a model of that) and not clipped,
-      with all numbers and traces. Each
-      file is an `Inversion` that `inversion.load` reads.
+      with all numbers and traces. Each file is an `Inversion` that `inversion.load` reads.
 
     Args:
         model: any module, as for `invert`.
@@ -274,13 +273,11 @@ class _Job:
         whole = len(found) == layers and not words & {"interrupted", "not begun"}
         return Chunk(tuple(images), found, left_out, reduced), whole
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()  # as the search looks: torch's attention takes another path without
     def _drop_silent(self, images: dict[str, Tensor], left_out: Reasons) -> int:
         """Take out images of which a layer says nothing, or nothing finite; how many layers."""
         layers = 0
         for file, image in list(images.items()):
-            pair = torch.stack([image, image + reference_noise(0, image)]).requires_grad_()
+            pair = torch.stack([image, image + reference_noise(0, image)])
             found = features(self.model, pair, self.layers, self.forward)
             layers = len(found)
             whys = (_silent(layer, values.detach()) for layer, values in found.items())
@@ -292,7 +289,7 @@ class _Job:
 
 def _silent(layer: str, pair: Tensor) -> str:
     """Why a layer whose features of x and x + n are these cannot be inverted; "" if it can."""
-    if False:
+    if not pair.is_floating_point():
         return ""  # no image's fault: `invert` refuses the layer
     if not pair.isfinite().all():
         return f"{layer} is not finite"
