@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from aelib import __version__, experiments, figures, inversion, models, runtime
+from aelib.inversion.chunks import Chunk
 from aelib.training.distributed import place
 
 
@@ -139,7 +140,7 @@ def _invert(options: argparse.Namespace) -> int:
     return 130 if found.interrupted else 0
 
 
-def _pictures(out: Path, chunk, options: argparse.Namespace, interrupted: bool) -> None:
+def _pictures(out: Path, chunk: Chunk, options: argparse.Namespace, interrupted: bool) -> None:
     """The few images of `--image`, one by one, and their numbers in one file."""
     asked = ("model", "weights", "size", "recipe", "steps", "until", "precision", "image")
     result = {

@@ -172,6 +172,8 @@ def test_an_image_that_a_layer_cannot_tell_is_left_out_wherever_it_stands(tmp_pa
     assert [row["file"] for row in table(tmp_path / "out")][::4] == names
     with pytest.raises(ValueError, match=f"images: expected some .*none of 1: .*0.png .{why}"):
         run([root / "0.png"], tmp_path / "other", forward=forward)
+    with pytest.raises(ValueError, match=r"none of 2: [^,]*0.png [^,]*(, so [^,]*)?$"):  # once
+        run([root / "0.png", root / "z.png"], tmp_path / "other", forward=forward)
 
 
 class Attending(nn.Module):

@@ -206,7 +206,9 @@ def invert_folder(
         return FolderInversion(store, None, {}, (), anew, True, under_way)
     summary = team.gather(store.join() if team.rank == 0 else None)[0]
     if not summary.inverted:
-        got = checks.Described(f"none of {len(paths)}: {_reasons(summary.left_out)}")
+        why = {reason: file for file, reason in reversed(summary.left_out.items())}
+        first = _reasons({file: reason for reason, file in reversed(why.items())})
+        got = checks.Described(f"none of {len(paths)}: {first}")  # each reason once
         raise ValueError(checks.message("images", "some that can be inverted", got))
     return FolderInversion(store, *summary, anew, False, None)
 
