@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from aelib import __version__, data, experiments, figures, inversion, models, runtime
+from aelib import __version__, experiments, figures, inversion, models, runtime
+from aelib.inversion.chunks import Chunk
+from aelib.training.distributed import place
 
 
 def _claims(options: argparse.Namespace) -> int:
@@ -108,44 +110,53 @@ def _layers(options: argparse.Namespace) -> int:
 
 
 def _invert(options: argparse.Namespace) -> int:
-    out = runtime.check_writable(options.out, "the pictures and result.json")
-    images = data.read_images(options.image, options.size)
-    stems = [Path(path).stem for path in options.image]
+    stems = [Path(path).stem for path in options.image or []]
     if len(set(stems)) < len(stems):
         raise ValueError(f"image: expected files of different names, got {', '.join(stems)}")
+    here = place(options.device, "no")  # before the model finds its device
     model, forward = _model(options)
-    found = inversion.invert(
+    told = ("recipe", "steps", "until", "precision", "batch_size")
+    found = inversion.invert_folder(
         model,
-        images,
+        options.image or options.images,
         options.layers,
+        out=options.out,
+        size=options.size,
+        chunk=len(stems) or options.chunk,
         seeds=options.seeds,
-        recipe=options.recipe,
-        steps=options.steps,
-        until=options.until,
-        precision=options.precision,
         forward=forward,
+        about={"model": options.model, "weights": options.weights},
         label=f"inverting {options.model}",
+        **{name: getattr(options, name) for name in told},
     )
+    if here.rank == 0:
+        chunks = [found.under_way] if found.under_way else found.chunks()
+        for chunk in chunks if stems else ():
+            _pictures(found.out, chunk, options, found.interrupted)
+            if not options.json:
+                print(f"{chunk.inversion}\npictures written to {found.out}")
+        kept = found.out / ("result.json" if stems else "run.json")
+        print(kept.read_text().strip() if options.json and kept.exists() else found)
+    return 130 if found.interrupted else 0
+
+
+def _pictures(out: Path, chunk: Chunk, options: argparse.Namespace, interrupted: bool) -> None:
+    """The few images of `--image`, one by one, and their numbers in one file."""
     asked = ("model", "weights", "size", "recipe", "steps", "until", "precision", "image")
     result = {
         **{name: getattr(options, name) for name in asked},
         "machine": runtime.machine(),
         "versions": runtime.versions(),
-        **found.numbers(),
+        **chunk.inversion.numbers(),
     }
-    result = json.dumps(result, indent=1)
-    runtime.write_whole(out / "result.json", (result + "\n").encode())
-    for layer in found:
-        for seed, row in zip(found.seeds, found[layer].images, strict=True):
-            for stem, image in zip(stems, row, strict=True):
-                name = f"{layer}_{stem}_seed{seed}.png"
+    runtime.write_whole(out / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+    for layer, read in chunk.inversion.results.items():
+        for seed, row in zip(chunk.inversion.seeds, read.images, strict=True):
+            for file, image in zip(chunk.files, row, strict=True):
+                name = f"{layer}_{Path(file).stem}_seed{seed}.png"
                 runtime.write_whole(out / name, figures.pixels_png(image))
-    if found.layers:
-        runtime.write_whole(out / "grid.png", figures.png(found.figure()))
-    print(result if options.json else f"{found}\nwritten to {out}")
-    words = {word for layer in found for row in found[layer].stopped for word in row}
-    interrupted = len(found) < len(options.layers) or words & {"interrupted", "not begun"}
-    return 130 if interrupted else 0
+    if interrupted and chunk.inversion.layers:
+        runtime.write_whole(out / "grid.png", figures.png(chunk.inversion.figure()))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -195,7 +206,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     measure.add_argument("--out", help="the folder to keep it in (default: the package's own)")
     invert = command("invert", _invert, "Rebuild images from what layers of a model know of them.")
-    invert.add_argument("--image", nargs="+", required=True, help="one or more image files")
+    source = invert.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", nargs="+", help="image files, to be written as pictures too")
+    source.add_argument("--images", help="a folder of image files; stopped or killed, it goes on")
     invert.add_argument(
         "--layers", nargs="+", required=True, help="node names; the layers command lists them"
     )
@@ -209,7 +222,11 @@ def main(arguments: list[str] | None = None) -> int:
     invert.add_argument(
         "--precision", default="no", help="no, or bf16 for autocast in the net (default: no)"
     )
-    invert.add_argument("--json", action="store_true", help="print result.json for programs")
+    invert.add_argument("--batch-size", type=int, help="runs side by side (default: what fits)")
+    invert.add_argument(
+        "--chunk", type=int, default=16, help="images read and kept together (default: 16)"
+    )
+    invert.add_argument("--json", action="store_true", help="print the numbers for programs")
     layers = command("layers", _layers, "List a model's layers with shapes and sizes.")
     layers.add_argument("--json", action="store_true", help="print a list for programs")
     for one in (invert, layers):

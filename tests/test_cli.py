@@ -17,6 +17,7 @@ import aelib as ae
 from aelib import experiments
 from aelib.__main__ import main
 from aelib.experiments import experiment as room
+from aelib.inversion import folder as inversion_folder
 
 
 @pytest.fixture
@@ -222,7 +223,7 @@ def test_invert_writes_pictures_and_numbers(capsys, tmp_path, photograph):
     )  # fmt: skip
     assert (status, err) == (0, "")
     assert {one.name for one in out_folder.iterdir()} == {
-        "grid.png", "result.json",
+        "grid.png", "result.json", "run.json", "table.csv", "left_out.csv", "chunks",
         *(f"layer{i}_cat_seed{s}.png" for i in (1, 2) for s in (0, 1)),
     }  # fmt: skip
     result = json.loads(out)
@@ -233,6 +234,40 @@ def test_invert_writes_pictures_and_numbers(capsys, tmp_path, photograph):
     assert [len(row) for row in layer["m_g"]] == [1, 1]
     assert layer["stopped"] == [["steps"], ["steps"]]
     assert all(row[0] > 0 for row in layer["m_r"])
+
+
+def test_invert_takes_a_folder_and_goes_on(capsys, monkeypatch, tmp_path, photograph):
+    root, out_folder = photograph.parent / "in", tmp_path / "out"
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        (root / name / "cat.png").write_bytes(photograph.read_bytes())
+    (root / "text.png").write_text("no image")
+    arguments = ("invert", *small("--images", root, "--layers", "layer1", "--out", out_folder),
+                 "--steps", 2, "--chunk", 1, "--batch-size", 1)  # fmt: skip
+    inverted, calls = inversion_folder.invert, []
+
+    def stopped(*given, **how):
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return inverted(*given, **how)
+
+    monkeypatch.setattr(inversion_folder, "invert", stopped)
+    status, out, err = run(capsys, *arguments)
+    assert (status, err) == (130, "")
+    assert out.startswith(f"stopped: 1 of 3 chunks are kept in {out_folder}; call again with")
+    status, out, err = run(capsys, *arguments)
+    assert (status, err, len(calls)) == (0, "", 3)
+    assert "left out, 1 of 3 images: text.png (in no format that Pillow knows)" in out
+    assert f"inverted 2 images, written to {out_folder}" in out
+    assert {one.name for one in out_folder.iterdir()} == {
+        "grid.png", "run.json", "table.csv", "left_out.csv", "chunks",
+    }  # fmt: skip
+    status, out, err = run(capsys, *arguments, "--json")
+    assert (status, json.loads(out)["model"]) == (0, "resnet18")
+    status, out, err = run(capsys, *arguments, "--seeds", 2)
+    assert (status, out) == (2, "")
+    assert "which holds one with seeds 1, now 2" in err
 
 
 def test_invert_takes_the_published_recipe_and_a_file_of_weights(capsys, tmp_path, photograph):
@@ -259,6 +294,8 @@ def test_invert_takes_the_published_recipe_and_a_file_of_weights(capsys, tmp_pat
         (("--layers", "layer1", "--precision", "f8"), "precision: expected a known name"),
         (("--layers", "layer1", "--weights", "none.pt"), "none.pt"),
         (("--layers", "layer1", "--size", 64), "size: expected 40 or less"),
+        (("--layers", "layer1", "--batch-size", 0), "batch_size: expected 1 or more"),
+        (("--layers", "layer1", "--chunk", 0, "--images", "."), "not allowed with argument"),
         (("--layers", "layer1", "--model", "resnet19"), "did you mean 'resnet1"),
     ],
 )
@@ -275,7 +312,7 @@ def test_invert_refuses_what_is_no_image(capsys, tmp_path, photograph):
     text.write_text("no image")
     ending = ("--layers", "layer1", "--out", tmp_path / "o")
     for given, told in (
-        ((text,), "cannot be read"),
+        ((text,), "none of 1: "),
         ((tmp_path / "none.png",), "there is no file"),
         ((photograph, photograph), "different names"),
     ):
@@ -299,7 +336,8 @@ def test_ctrl_c_keeps_what_was_inverted(tmp_path, photograph):
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "written to" in printed
+    assert "pictures written to" in printed
+    assert "stopped: 0 of 1 chunks are kept" in printed
     result = json.loads((out / "result.json").read_text())
     assert result["layers"]["layer1"]["stopped"] == [["interrupted"]]
     assert list(result["layers"]) == ["layer1"]

@@ -67,7 +67,7 @@ def folder_images(
     label = root.name
     train_side, test_side = _sides(root)
     divided = train_side != test_side
-    names = {side: _image_files(root, side) for side in (test_side, train_side)}
+    names = {side: image_files(root, side) for side in (test_side, train_side)}
     if divided:
         limits = {test_side: test, train_side: train}
     else:
@@ -81,11 +81,11 @@ def folder_images(
 
     of = f"of {len(train_read) + len(test_read) + len(failed)} image files in {label!r}"
     if failed:
-        reasons = _listed([f"{name} ({reason})" for name, reason in failed])
+        reasons = listed([f"{name} ({reason})" for name, reason in failed])
         text = f"{len(failed)} {of} cannot be read and are left out: {reasons}"
         warnings.warn(UnreadableImagesWarning(text, failed), stacklevel=3)
     if cut:
-        warnings.warn(f"{len(cut)} {of} {_CUT}: {_listed(cut)}", BitDepthWarning, stacklevel=3)
+        warnings.warn(f"{len(cut)} {of} {_CUT}: {listed(cut)}", BitDepthWarning, stacklevel=3)
     for argument, n, side, images in (
         ("test", test, test_side, test_read), ("train", train, train_side, train_read)
     ):  # fmt: skip
@@ -156,14 +156,14 @@ def read_images(paths: Sequence[str | Path], size: int, channels: int = 3) -> Te
         try:
             picture, reduced = open_plain(path)
         except Exception as error:  # decoders raise almost anything, and all of it is told
-            raise ValueError(f"paths: {path} cannot be read ({_reason(error)})") from error
+            raise ValueError(f"paths: {path} cannot be read ({reason_of(error)})") from error
         if min(picture.size) < size:
             got = checks.Described(f"{size} for {path} of {'×'.join(map(str, picture.size))}")
             raise ValueError(checks.message("size", f"{min(picture.size)} or less", got))
         images.append(tensor_of(picture, size, channels))
         cut += [str(path)] * reduced
     if cut:
-        text = f"{len(cut)} of {len(paths)} image files {_CUT}: {_listed(cut)}"
+        text = f"{len(cut)} of {len(paths)} image files {_CUT}: {listed(cut)}"
         warnings.warn(text, BitDepthWarning, stacklevel=2)
     return torch.stack(images)
 
@@ -189,11 +189,11 @@ def _refuse_sides(label: str, names: list[str]) -> None:
     if sides:
         expected = f"one folder to train and one to test (or val) directly in {label!r}, or neither"
         advice = "give the folder that holds both, or rename those that are classes"
-        got = checks.Described(_listed(sides))
+        got = checks.Described(listed(sides))
         raise ValueError(checks.message("name", expected, got, advice))
 
 
-def _image_files(root: Path, side: str) -> list[str]:
+def image_files(root: Path, side: str = "") -> list[str]:
     """The image files below root/side, named relative to root, sorted. Links are followed."""
 
     def stop(error: OSError) -> None:  # os.walk would pass over a folder it may not open
@@ -246,7 +246,7 @@ def _read(
                 try:
                     picture, reduced = open_plain(root / name)
                 except Exception as error:  # decoders raise almost anything, and all of it is told
-                    failed.append((name, _reason(error)))
+                    failed.append((name, reason_of(error)))
                     continue
                 short = min(picture.size)
                 if size is not None and short < size:
@@ -270,13 +270,13 @@ def _read(
     return read, failed, cut
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """The first ten, and how many more."""
     more = [f"and {len(names) - 10} more"] if len(names) > 10 else []
     return ", ".join([*names[:10], *more])
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Why a file could not be read, in few words and without the path of the folder."""
     from PIL import UnidentifiedImageError
 

@@ -6,9 +6,10 @@
 An inversion is parameterization × loss × optimizer, a `Recipe` of small parts: what descends
 (`parameterization`), what is made small (`losses`), how it descends (`optimizers`). `reading` looks
 into a model without leaving a trace in it, `nodes` says what there is to read, `search` runs it
-all, `result` is what comes back.
+all, `result` is what comes back. `folder` does it for thousands of image files.
 """
 
+from aelib.inversion.folder import FolderInversion, invert_folder
 from aelib.inversion.losses import SumL1, TotalVariation, cosine, l1, l2
 from aelib.inversion.nodes import Layer, Layers, features, layers
 from aelib.inversion.optimizers import LBFGS, Adam, GradientDescent
@@ -22,6 +23,7 @@ __all__ = [
     "RECIPES",
     "Adam",
     "Blur",
+    "FolderInversion",
     "Fourier",
     "GradientDescent",
     "Inversion",
@@ -37,6 +39,7 @@ __all__ = [
     "cosine",
     "features",
     "invert",
+    "invert_folder",
     "l1",
     "l2",
     "layers",

@@ -30,7 +30,7 @@ class Checkpoint:
     def __init__(self, plan: Plan, learners: Sequence[Learner]):
         assert plan.checkpoint is not None
         self.file, self.plan, self.learners = plan.checkpoint, plan, learners
-        optimizer, digest = learners[0].optimizer, functools.cache(_digest)
+        optimizer, digest = learners[0].optimizer, functools.cache(fingerprint)
         self.about = {
             "models": [_lines(model) for model in plan.models],
             "images": [digest(value) for value in plan.images],
@@ -159,7 +159,7 @@ def _lines(model: nn.Module) -> list[str]:
     return [*plain_name(model).splitlines(), *shapes]
 
 
-def _digest(tensor: Tensor) -> str:
+def fingerprint(tensor: Tensor) -> str:
     """A fingerprint of a tensor's values."""
     values = tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
     return hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode() + values).hexdigest()
