@@ -93,6 +93,14 @@ def _live(id: str) -> str:
     return "\n".join(lines)
 
 
+def _until(text: str) -> float | str:
+    """A number, or the word for a plateau; `invert` looks at both."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _model(options: argparse.Namespace):
     """The model asked for, on its device, and how images go through it."""
     model = models.classifier(options.model, options.weights, size=options.size)
@@ -218,7 +226,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--recipe", default="default", help=f"one of {', '.join(inversion.RECIPES)}"
     )
     invert.add_argument("--steps", type=int, help="iterations (default: the recipe's)")
-    invert.add_argument("--until", type=float, help="stop where m_g is this many times m_r or less")
+    invert.add_argument(
+        "--until",
+        type=_until,
+        help='stop where m_g is this many times m_r or less, or at "levelled off"',
+    )
     invert.add_argument(
         "--precision", default="no", help="no, or bf16 for autocast in the net (default: no)"
     )

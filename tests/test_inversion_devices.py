@@ -77,10 +77,10 @@ def test_it_stops_a_few_steps_after_the_last_run(asynchronous):
 def test_a_run_that_ended_is_not_touched_again():
     runs = tracking.Runs(2, IMAGES)
     best = tracking.Best(IMAGES[:2], least=False)
-    no, finite, one = torch.tensor([False] * 2), torch.tensor([True] * 2), torch.ones(2)
-    runs.update(torch.tensor([True, False]), no, finite, last=False)
+    no, one = torch.tensor([False] * 2), torch.ones(2)
+    runs.update({"stalled": no, "reached": torch.tensor([True, False])}, last=False)
     best.update(runs, IMAGES[1:], one, one, no)
-    runs.update(no, no, finite, last=True)
+    runs.update({"stalled": no, "reached": no}, last=True)
     assert torch.equal(best.images, torch.stack([IMAGES[0], IMAGES[2]]))
     assert runs.iterations.tolist() == [1, 2]
     assert runs.stopped() == ["reached", "steps"]

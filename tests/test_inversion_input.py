@@ -10,7 +10,7 @@ from torch import nn
 
 import aelib as ae
 from aelib import random
-from aelib.inversion import Blur, Recipe, features, invert, layers
+from aelib.inversion import Blur, Pixels, Recipe, features, invert, layers
 
 IMAGES = torch.rand(2, 3, 8, 8, generator=random.generator(0))
 
@@ -82,6 +82,15 @@ def test_images_it_cannot_take(images, error, match):
     ({"seeds": []}, ValueError, "seeds: expected how many"),
     ({"seeds": True}, TypeError, "seeds"),
     ({"until": 0}, ValueError, "until"),
+    ({"until": "leveled of"}, ValueError, "until: .*did you mean 'levelled off'"),
+    ({"until": [1.0, 2.0]}, ValueError, "until: expected a number, 'levelled off'"),
+    ({"until": []}, ValueError, "until: expected a number, 'levelled off'"),
+    ({"until": {}}, TypeError, "until"),
+    ({"recipe": Recipe(equalize=0.25, parameterization=Pixels())}, ValueError,
+     r"recipe: .*Fourier\(\)"),
+    ({"recipe": Recipe(equalize=1)}, ValueError, "equalize: .* 0.5 or less"),
+    ({"recipe": Recipe(leak=2)}, ValueError, "leak: .* 1 or less"),
+    ({"recipe": Recipe(leak_steps=0)}, ValueError, "leak_steps"),
     ({"batch_size": 0}, ValueError, "batch_size"),
     ({"log_at": 0}, ValueError, "log_at"),
     ({"log_at": [51]}, ValueError, "log_at: expected 50 or less"),
@@ -132,7 +141,8 @@ class Sequence(nn.Module):
 
 
 @pytest.mark.parametrize(("part", "layer", "match"), [
-    (Twice(), "part.same", r"'part.same' \(Tanh\) runs 2 times; can be read: 'part.same#0', 'part.same#1'$"),
+    (Twice(), "part.same",
+     r"'part.same' \(Tanh\) runs 2 times; can be read: 'part.same#0', 'part.same#1'$"),
     (Twice(), "part.never", "'part.never' is in the model but never runs; layers that do: 'first'"),
     (Sequence(nn.LSTM(4, 2, batch_first=True)), "part.part", "returns a tuple, not one tensor"),
     (Sequence(nn.MultiheadAttention(4, 2, batch_first=True)), "part.part", "returns a tuple"),

@@ -17,6 +17,7 @@ from aelib.inversion.parameterization import Fourier, Pixels
 from aelib.inversion.recipe import RECIPES, Blur, PinkNoise, Recipe, WhiteNoise
 from aelib.inversion.result import Inversion, LayerInversion, load
 from aelib.inversion.search import invert
+from aelib.inversion.stopping import LevelledOff
 
 __all__ = [
     "LBFGS",
@@ -30,6 +31,7 @@ __all__ = [
     "Layer",
     "LayerInversion",
     "Layers",
+    "LevelledOff",
     "PinkNoise",
     "Pixels",
     "Recipe",

@@ -12,10 +12,19 @@ from torch import Tensor
 
 from aelib import checks, random, runtime
 from aelib.inversion import cuda
+from aelib.inversion.equalizer import equalized
+from aelib.inversion.leak import Leak
 from aelib.inversion.optimizers import State
-from aelib.inversion.parameterization import GRAY, Shape, image_shape
+from aelib.inversion.parameterization import (
+    GRAY,
+    Fourier,
+    Parameterization,
+    Shape,
+    image_shape,
+)
 from aelib.inversion.reading import Read
 from aelib.inversion.recipe import Recipe
+from aelib.inversion.stopping import LEVELLED_OFF, Levels, Until
 from aelib.inversion.tracking import AskInPassing, Best, Runs, Trace, leave_at_once
 
 REFERENCE_STD = 1 / 18  # of the noise that m_r stands for, as in Badger's code
@@ -31,14 +40,20 @@ class Task:
     seeds: tuple[int, ...]
     inits: Tensor  # (seeds, images, channels, height, width)
     steps: int
-    until: float | None
+    until: Until
     log_at: tuple[int, ...]
     cuda_graphs: bool
     callback: Callable[[dict], object] | None
 
 
 def descend(
-    task: Task, layer: str, read: Read, runs: Sequence[int], interrupted: threading.Event, bar: Any
+    task: Task,
+    layer: str,
+    read: Read,
+    leak: Leak,
+    runs: Sequence[int],
+    interrupted: threading.Event,
+    bar: Any,
 ) -> dict:
     """The runs of a layer side by side: fields of a `LayerInversion`, (runs, …), on the CPU."""
     recipe, n = task.recipe, len(task.images)
@@ -47,23 +62,32 @@ def descend(
     init = GRAY + recipe.init_contrast * (task.inits[seed, image] - GRAY)
     targets, m_r = _targets(read, originals, [task.seeds[s] for s in seed])
     _check_loss(recipe, targets)
-    limit = m_r * task.until if task.until else torch.full_like(m_r, -1)
+    target, level = task.until.target, task.until.level
+    limit = m_r * target if target else torch.full_like(m_r, -1)
     aim = {"targets": targets, "limit": limit}
-    state = recipe.optimizer.init(recipe.parameterization.to_parameters(init), task.steps)
-    evaluate = evaluation(recipe, read, image_shape(originals))
+    leak.set(0)
+    parameterization = _parameterization(recipe, read, originals[0])
+    state = recipe.optimizer.init(parameterization.to_parameters(init), task.steps)
+    evaluate = evaluation(recipe, parameterization, read, image_shape(originals))
     if task.cuda_graphs:
         evaluate = cuda.cuda_graph(evaluate)
     batch, best = Runs(len(runs), init), Best(init, least=recipe.keep_best)
     trace = Trace(originals, task.log_at)
+    levels = Levels(level, originals, task.steps) if level else None
     stop = leave_at_once if runtime.is_cpu(init.device) else AskInPassing()
 
     for step in range(task.steps + 1):
         if interrupted.is_set():
             break
+        leak.set(recipe.leak * max(0.0, 1 - step / recipe.leak_steps))
         state, images, losses, m_g = evaluate(state, aim)
         reached = m_g <= aim["limit"]
         best.update(batch, images, losses, m_g, reached)
-        batch.update(reached, state["stalled"], losses.isfinite(), step == task.steps)
+        ended = {"reached": reached, "stalled": state["stalled"] & losses.isfinite()}
+        ended["diverged"] = state["stalled"] & ~losses.isfinite()
+        if levels is not None:
+            ended[LEVELLED_OFF] = levels.update(step, batch.rows, best.images, best.m_g, m_r)
+        batch.update(ended, step == task.steps)
         trace.update(step, best)
         bar.update(len(runs))
         going, over = stop(batch.active)
@@ -84,8 +108,16 @@ def descend(
     return {key: values.cpu() for key, values in fields.items()} | {"stopped": batch.stopped()}
 
 
+def _parameterization(recipe: Recipe, read: Read, image: Tensor) -> Parameterization:
+    """The recipe's, its coefficients scaled by what the layer hears if the recipe says so."""
+    fourier = recipe.parameterization
+    if recipe.equalize and isinstance(fourier, Fourier):
+        return equalized(fourier, read, image, recipe.equalize)
+    return fourier
+
+
 def evaluation(
-    recipe: Recipe, read: Read, shape: Shape
+    recipe: Recipe, parameterization: Parameterization, read: Read, shape: Shape
 ) -> Callable[[State, dict[str, Tensor]], Evaluation]:
     """One evaluation at the state's point, and the optimizer's answer to it.
 
@@ -96,7 +128,7 @@ def evaluation(
     def evaluate(state: State, aim: dict[str, Tensor]) -> Evaluation:
         parameters = state["point"].detach().requires_grad_()
         with torch.enable_grad():
-            images = recipe.parameterization.to_image(parameters, shape)
+            images = parameterization.to_image(parameters, shape)
             features = read(images)
             losses = recipe.loss(features, aim["targets"])
             if recipe.regularizer is not None:

@@ -97,16 +97,20 @@ class Fourier:
         return torch.view_as_real(spectrum).flatten(1)
 
 
+def frequencies(height: int, width: int) -> Tensor:
+    """Cycles per pixel of each coefficient, (height, width // 2 + 1), in float64."""
+    down = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
+    return torch.hypot(down, torch.fft.rfftfreq(width, dtype=torch.float64))
+
+
 @lru_cache(maxsize=16)
 def _basis(
     fourier: Fourier, shape: Shape, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Weight of each coefficient (height, width // 2 + 1), colour basis and its inverse."""
     channels, height, width = shape
-    down = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
-    across = torch.fft.rfftfreq(width, dtype=torch.float64)
     lowest = fourier.flat / max(height, width)
-    frequency = torch.hypot(down, across).clamp_min(lowest)
+    frequency = frequencies(height, width).clamp_min(lowest)
     weights = ((frequency / lowest) ** -fourier.slope).to(device, dtype)
     if channels != 3:
         return weights, None, None

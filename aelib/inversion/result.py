@@ -36,8 +36,9 @@ class LayerInversion:
         iterations: evaluations of the model until the row stopped.
         seconds: from the start of the row's batch until the row stopped.
         stopped: why, a word for each seed and image: "steps" (all were done), "reached" (m_g fell
-            below until · m_r), "stalled" (no step helps any more), "diverged" (not finite),
-            "interrupted" (Ctrl-C), "not begun" (Ctrl-C before its turn).
+            below until · m_r), "levelled off" (going on changed the image no more), "stalled" (no
+            step helps any more), "diverged" (not finite), "interrupted" (Ctrl-C), "not begun"
+            (Ctrl-C before its turn).
         steps: the iterations at which the trace was taken, (records,); 0 is the start.
         norm: ‖x‖, (images,).
         trace: m_g, m_i, psnr, ssim of the image kept so far, each (seeds, images, records). NaN

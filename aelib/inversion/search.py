@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from aelib import checks, random, runtime
+from aelib.inversion import stopping
 from aelib.inversion.descent import Task, descend, reference_noise
+from aelib.inversion.leak import leaky
 from aelib.inversion.nodes import check_model, check_names, device_of
 from aelib.inversion.parameterization import image_shape
 from aelib.inversion.probe import check_layers
 from aelib.inversion.reading import OUTPUT, Forward, frozen, reader
 from aelib.inversion.recipe import Recipe, find_recipe
 from aelib.inversion.result import NUMBERS, TRACED, Inversion, LayerInversion
+from aelib.inversion.stopping import LevelledOff
 
 PRECISIONS = ("no", "bf16")
 MAX_BATCH_SIZE = 64  # runs at once; more gain nothing and show less progress
@@ -31,7 +34,7 @@ def invert(
     seeds: int | Sequence[int] = 1,
     recipe: str | Recipe = "default",
     steps: int | None = None,
-    until: float | None = None,
+    until: float | str | LevelledOff | Sequence | None = None,
     init: Tensor | None = None,
     forward: Forward | None = None,
     log_at: int | Sequence[int] = 10,
@@ -58,9 +61,12 @@ def invert(
             dots, ? one character.
         seeds: how many, or which. A seed decides the init and the noise in m_r, for every image
             and layer alike.
-        recipe: "default", "badger2022" (the published loop) or a `Recipe`.
+        recipe: "default"; "trained", for models with trained weights; "badger2022" (the published
+            loop); or a `Recipe`.
         steps: evaluations of the model and its gradient; None for the recipe's.
-        until: stop a run when m_g ≤ until · m_r; None to go on.
+        until: what stops a run before `steps`: a number, when m_g ≤ until · m_r; "levelled off" or
+            a `LevelledOff`, when going on no longer changes its image; one of each in a list, when
+            either holds. None to go on. `stopped` says which it was.
         init: x₀, where the search begins, instead of the recipe's: (images, …) or
             (seeds, images, …). The recipe may take contrast from it; `Recipe(init_contrast=1)`
             begins at it exactly.
@@ -96,8 +102,7 @@ def invert(
     """
     recipe = find_recipe(recipe)
     steps = checks.whole(recipe.steps if steps is None else steps, "steps", least=1)
-    if until is not None:
-        checks.number(until, "until", above=0)
+    stop = stopping.until(until)
     if batch_size is not None:
         checks.whole(batch_size, "batch_size", least=1)
     checks.choice(precision, "precision", PRECISIONS)
@@ -115,7 +120,7 @@ def invert(
     seeds = _seeds(seeds, images, len(names), len(log_at), drawn=init is None)
     originals = images.detach().to(device)
     inits = _inits(recipe, originals, seeds, init)
-    task = Task(recipe, originals, seeds, inits, steps, until, log_at, cuda_graphs, callback)
+    task = Task(recipe, originals, seeds, inits, steps, stop, log_at, cuda_graphs, callback)
 
     how = {"channels_last": channels_last, "precision": precision, "compiled": compiled}
     results, runs = {}, len(seeds) * len(images)
@@ -128,8 +133,10 @@ def invert(
                 if interrupted.is_set():
                     break
                 size = batch_size or _batch_size(recipe, inits[0, :1], needed[name])
-                with reader(model, name, forward, **how) as read:
-                    batch = partial(descend, task, name, read, interrupted=interrupted, bar=bar)
+                with reader(model, name, forward, **how) as read, leaky(model, device) as leak:
+                    batch = partial(
+                        descend, task, name, read, leak, interrupted=interrupted, bar=bar
+                    )
                     results[name] = _joined(_in_batches(batch, runs, size, bar), task)
     return Inversion(originals.cpu().clone(), seeds, results)
 

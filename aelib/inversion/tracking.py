@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,10 @@ from aelib.inversion import cuda
 from aelib.inversion.result import TRACED
 from aelib.measures.similarity import SSIM_WINDOW, structural_similarity
 
-STOPPED = ("steps", "reached", "stalled", "diverged", "interrupted", "not begun")
+# Where two hold at once, the one that stands first here is said.
+STOPPED = (
+    "reached", "levelled off", "diverged", "stalled", "steps", "interrupted", "not begun"
+)  # fmt: skip
 
 
 class Runs:
@@ -27,15 +30,16 @@ class Runs:
         self.seconds = like.new_zeros(n)
         self.status = torch.full_like(self.rows, STOPPED.index("not begun"))
 
-    def update(self, reached: Tensor, stalled: Tensor, finite: Tensor, last: bool) -> None:
-        """Take in one evaluation of the rows in the batch."""
-        rows, active, ended = self.rows, self.active, reached | stalled
-        why = torch.where(finite, STOPPED.index("stalled"), STOPPED.index("diverged"))
-        why = torch.where(reached, STOPPED.index("reached"), why)
-        why = torch.where(ended, why, STOPPED.index("steps" if last else "interrupted"))
+    def update(self, ended: Mapping[str, Tensor], last: bool) -> None:
+        """Take in one evaluation of the rows in the batch, and which of them ended by what."""
+        rows, active = self.rows, self.active
+        none = STOPPED.index("steps" if last else "interrupted")
+        why = torch.full_like(rows, none)
+        for word in sorted(ended, key=STOPPED.index, reverse=True):
+            why = torch.where(ended[word], STOPPED.index(word), why)
         self.status[rows] = torch.where(active, why, self.status[rows])
         self.iterations[rows] = self.iterations[rows] + active
-        self.active = active & ~ended
+        self.active = active & (why == none)
 
     def keep(self, rows: Tensor) -> None:
         """Let all but these of the batch's rows leave it."""
