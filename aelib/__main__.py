@@ -36,6 +36,10 @@ def _number(reading: dict) -> str:
 
 
 def _measure(options: argparse.Namespace) -> int:
+    if options.short and (options.stale or options.resume):
+        raise ValueError("--short: keeps nothing, so --stale and --resume say nothing to it")
+    if options.stability and (options.stale or options.resume):
+        raise ValueError("--stability: varies what is kept; leave out --stale and --resume")
     ids = options.id or (experiments.each() if options.all else [])
     if not ids:
         raise ValueError("id: expected one or more, or --all for every experiment")
@@ -204,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     measure.add_argument(
         "--resume", action="store_true", help="go on with what Ctrl-C or a kill cut short"
     )
-    measure.add_argument(
+    length.add_argument(
         "--stability",
         action="store_true",
         help="vary seeds, threads and kernels of what is kept, and keep those verdicts beside it",

@@ -7,6 +7,7 @@
     const part = (name) => root.querySelector('[data-part="' + name + '"]');
     const frames = JSON.parse(part("data").textContent);
     const picture = root.querySelector("img");
+    frames[0].src = picture.src; // it stands in the page already
     const slider = root.querySelector("input");
     const output = root.querySelector("output");
     let timer;

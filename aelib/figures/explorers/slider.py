@@ -79,9 +79,10 @@ def explore(
         {"src": data_uri(picture), "alt": sentence, "text": text(value)}
         for picture, sentence, value in zip(pictures, alts, values, strict=True)
     ]
+    without = {key: frames[0][key] for key in ("alt", "text")}  # its picture is in the <img>
     html = filled(
         "slider",
-        frames,
+        [without, *frames[1:]],
         name=name,
         caption=caption,
         label=label,
