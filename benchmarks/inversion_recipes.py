@@ -1,0 +1,112 @@
+"""Trained nets: what each part of the recipe for them brings, what else was tried, and the plateau.
+
+The recipe's numbers were chosen on EfficientNet-Lite1 and three other photographs; scored here are
+EfficientNet-Lite0 and photographs that were not looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+import aelib as ae
+from aelib import runtime
+from aelib.inversion import LBFGS, RECIPES, Adam, Fourier, LevelledOff, Recipe, cosine
+from aelib.measures import interval
+
+NET, SIZE = "efficientnet_lite0", 96
+LAYERS = ("blocks.1.1", "blocks.2.1", "blocks.3.2", "blocks.4.0", "blocks.5.1")
+DEFAULT, TRAINED = RECIPES["default"], RECIPES["trained"]
+TRIED = {
+    "default": DEFAULT,
+    "trained": TRAINED,
+    "trained, steps alike": replace(TRAINED, equalize=0.0),
+    "trained, no leak": replace(TRAINED, leak=0.0),
+    "trained, fainter start not": replace(TRAINED, init_contrast=DEFAULT.init_contrast),
+    "trained, cosine distance": replace(TRAINED, loss=cosine),
+    "trained, history of 20": replace(TRAINED, optimizer=LBFGS(20)),
+    "trained, steeper spectrum": replace(TRAINED, parameterization=Fourier(slope=1.5)),
+    "default, Adam": replace(DEFAULT, optimizer=Adam(0.1)),
+}
+PLATEAU, MOST = LevelledOff(), 3000
+
+
+def measure(quick: bool) -> list[dict]:
+    """Rows of both suites, on one thread."""
+    net = ae.models.classifier(NET, "imagenet", size=SIZE)
+    images = photographs(SIZE)
+    with runtime.threads(1):
+        found = tried(net, images, quick) + plateaus(net, images, quick)
+    return found
+
+
+def photographs(size: int) -> Tensor:
+    """The astronaut, the cat and the cup of coffee."""
+    photos = ae.data.load("photos", size=size, channels=3)
+    both = [*zip(photos.train_sources, photos.train, strict=True)]
+    both += [*zip(photos.test_sources, photos.test, strict=True)]
+    first = dict(reversed(both))  # a photograph's first crop
+    return torch.stack([first[name] for name in ("astronaut", "chelsea", "coffee")])
+
+
+def tried(net: nn.Module, images: Tensor, quick: bool) -> list[dict]:
+    """Each recipe after 150 evaluations, beside the default on the same photographs and seeds."""
+    rows = []
+    for layer in LAYERS[1:2] if quick else LAYERS[1:4]:
+        before: dict[str, Tensor] = {}
+        for name, recipe in TRIED.items():
+            seconds, one = read(net, images, layer, recipe, 15 if quick else 150, seeds=2)
+            values = {"m_g_over_m_r": one.ratio.flatten(), "f": one.leftover.flatten()}
+            before = before or values
+            row = {"problem": f"{NET}/{layer}/{SIZE}", "recipe": name, "n": len(values["f"])}
+            for key, mine in values.items():
+                row[key] = float(mine.mean())
+                share = interval(mine / before[key], log=True)
+                row[f"{key}_of_default"] = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
+            rows.append({"suite": "inversion recipes", **row, "cpu_seconds": seconds / row["n"]})
+    return rows
+
+
+def plateaus(net: nn.Module, images: Tensor, quick: bool) -> list[dict]:
+    """Where a search levels off, what it has by then, and what it cost; photographs' medians."""
+    rows = []
+    for layer in LAYERS:
+        seconds, one = read(
+            net, images, layer, TRAINED, 30 if quick else MOST, seeds=1, until=PLATEAU
+        )
+        words = [word for row in one.stopped for word in row]
+        rows.append(
+            {
+                "suite": "inversion plateaus",
+                "problem": f"{NET}/{layer}/{SIZE}",
+                "levelled_off": f"{words.count('levelled off')} of {len(words)}",
+                "evaluations": float(one.iterations.double().median()),
+                "cpu_seconds": seconds / len(words),
+                "m_g_over_m_r": float(one.ratio.median()),
+                "f": float(one.leftover.median()),
+                "f_thumbnail": float(
+                    (one.baselines["thumbnail"].m_i / one.m_i_start[0]).square().median()
+                ),
+                "class_rank": float(one.rank.median()),
+            }
+        )
+    return rows
+
+
+def read(net: nn.Module, images: Tensor, layer: str, recipe: Recipe, steps: int, **how):
+    """Processor seconds, and what was found."""
+    forward = ae.models.normalization(NET, "imagenet")
+    began = time.process_time()
+    found = ae.invert(net, images, layer, recipe=recipe, steps=steps, forward=forward, **how)
+    return time.process_time() - began, found[layer]
+
+
+def table(rows: list[dict]) -> str:
+    """The rows in print."""
+    return "\n".join(
+        "  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
+        for row in rows
+    )
