@@ -352,8 +352,8 @@ def test_nothing_behind_the_layer_is_computed():
     invert(net, pictures(), "1", steps=1)
     looked = deep.times
     invert(net, pictures(), "1", steps=12)
-    assert deep.times == 2 * looked  # asked once, when the layers are looked at
-    assert looked == 1
+    assert deep.times == 2 * looked  # however long the descent
+    assert looked == 4  # when the layers are looked at, and for the class of x, start and result
 
 
 def test_what_the_caller_holds_is_not_written_to():

@@ -32,6 +32,7 @@ from aelib.measures.controls import (
     matched_pca,
     mean_image,
     pca_filter,
+    thumbnail,
     wiener_filter,
 )
 from aelib.measures.copying import (
@@ -134,6 +135,7 @@ __all__ = [
     "spectrum",
     "ssim",
     "subspace_distance",
+    "thumbnail",
     "transmission",
     "truncated_pca_gain",
     "unexplained_variance",
