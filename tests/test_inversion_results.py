@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from torch import nn
 
 import aelib as ae
 from aelib import random
-from aelib.inversion import Pixels, Recipe, invert, load
+from aelib.inversion import Pixels, Recipe, invert, load, share_below, spectrum
 from aelib.inversion.classes import Classes
 
 SHAPE = (3, 8, 8)
@@ -225,3 +226,202 @@ def test_another_format_is_refused_in_words(tmp_path):
     path.write_bytes(save({"a": torch.ones(1)}, about))
     with pytest.raises(ValueError, match="of another version of aelib"):
         load(path)
+
+
+# --- The null distribution -----------------------------------------------------------------------
+
+
+def test_the_null_is_the_distances_between_different_images():
+    net, x = linear(), pictures(4)
+    found = invert(net, x, ["0", "output"], seeds=[3, 5], recipe=PIXELS, steps=40)
+    flat = x.flatten(1)
+    pairs = [(i, j) for i in range(4) for j in range(i)]
+    null = found.null(net)
+    for layer, weight in (("0", torch.eye(192).double()), ("output", net[1].weight.detach())):
+        expected = sorted(float((weight @ (flat[i] - flat[j])).norm()) for i, j in pairs)
+        assert null[layer].tolist() == pytest.approx(expected, rel=1e-9)
+    assert (share_below(null["output"], found["output"].m_g) == 0).all()
+    other = found.null(net, others=pictures(11, seed=7))
+    assert {layer: len(values) for layer, values in other.items()} == {"0": 55, "output": 55}
+
+
+def test_the_share_of_a_null_is_counted():
+    null = torch.tensor([4.0, 1.0, 2.0, 2.0])
+    m_g = torch.tensor([[0.5, 1.0, 1.5], [2.0, 4.5, math.nan]])
+    expected = torch.tensor([[0, 0.25, 0.25], [0.75, 1, math.nan]])
+    assert torch.equal(share_below(null, m_g).nan_to_num(9), expected.nan_to_num(9))
+    assert torch.equal(share_below(null.double(), m_g.T).nan_to_num(9), expected.T.nan_to_num(9))
+
+
+def test_a_null_of_another_model_or_of_images_that_are_none_is_refused():
+    net, x = linear(), pictures(3)
+    found = invert(net, x, seeds=[3], recipe=PIXELS)
+    with pytest.raises(ValueError, match="model: expected the one that was inverted, whose m_r"):
+        found.null(linear(), forward=lambda net, images: 1.2 * net(images))
+    with pytest.raises(ValueError, match="model: expected the one that was inverted"):
+        found.null(linear(outputs=400))
+    with pytest.raises(ValueError, match="others: expected two images or more, no two alike"):
+        found.null(net, others=x[[0, 1, 0]])
+    with pytest.raises(ValueError, match="got 1, with 1 different ones; give some"):
+        invert(net, x[:1], recipe=PIXELS).null(net)
+    with pytest.raises(ValueError, match="others: expected a floating-point tensor"):
+        found.null(net, others=torch.rand(3, 3, 4, 4).double())
+    narrow = invert(net, x, "1", recipe=PIXELS)
+    with pytest.raises(ValueError, match="layers: expected names of the model, got '1'"):
+        narrow.null(nn.Flatten())
+
+
+# --- Spectra -------------------------------------------------------------------------------------
+
+
+class Attending(nn.Module):
+    """Rows of pixels as tokens, through torch's own attention: same shape out as in."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = nn.TransformerEncoderLayer(24, 2, 24, batch_first=True, norm_first=True)
+
+    def forward(self, images):
+        tokens = images.transpose(1, 2).flatten(2)  # (n, height, channels · width)
+        tokens = nn.functional.scaled_dot_product_attention(tokens, tokens, self.block(tokens))
+        return tokens.unflatten(2, (3, 8)).transpose(1, 2)
+
+
+def convolving():
+    norm = nn.BatchNorm2d(6)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), norm, nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        nn.Conv2d(6, 12, 3, padding=1), nn.PixelShuffle(2),
+    )  # fmt: skip
+    norm.running_var.uniform_(0.2, 1.5)
+    return net
+
+
+NETS = {
+    "convolving": convolving,
+    "attending": Attending,
+    "dense": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 50), nn.Tanh(), nn.Linear(50, 192), nn.Unflatten(1, SHAPE)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_leading_singular_values_are_the_exact_ones(name):
+    with random.seeded(0):
+        net = NETS[name]()
+    x = pictures(2, dtype=torch.float32)
+    exact = ae.measures.singular_values(net, x)
+    found = ae.measures.leading_singular_values(net, x, k=10)
+    assert torch.allclose(found.values, exact[:, :10], rtol=0.01)
+    assert (found.values <= exact[:, :10] * (1 + 1e-5)).all()
+    energy = exact.square().sum(1)
+    assert torch.allclose(found.energy, energy, rtol=0.1)
+    assert torch.allclose(found.share, exact[:, :10].square().sum(1) / energy, rtol=0.1)
+    whole = ae.measures.leading_singular_values(net, x, k=500, rows=64)
+    assert whole.values.shape == exact.shape
+    assert torch.allclose(whole.values, exact, atol=1e-4 * float(exact.max()))
+    assert torch.allclose(whole.energy, energy, rtol=1e-4)
+    assert (whole.share <= 1).all()
+    assert net.training  # as it was
+
+
+def test_features_of_any_shape_have_singular_values():
+    with random.seeded(0):
+        net = nn.Sequential(nn.Conv2d(3, 2, 3, stride=2), nn.GELU()).double()
+    x = pictures(1)
+    matrix = torch.autograd.functional.jacobian(net, x).reshape(18, 192)
+    found = ae.measures.leading_singular_values(net, x, k=18, rows=5)
+    assert torch.allclose(found.values[0], torch.linalg.svdvals(matrix), rtol=1e-9)
+    assert torch.allclose(found.energy[0], matrix.square().sum(), rtol=1e-9)
+    pair = ae.measures.leading_singular_values([net, lambda x: 2 * x], x, k=3)
+    assert pair.values.shape == (2, 1, 3)
+    assert torch.allclose(pair.values[1], torch.full((1, 3), 2.0).double())
+    assert pair.rank().shape == pair.share.shape == (2, 1)
+
+
+def test_what_the_values_leave_is_estimated():
+    """J = diag(3, 3, 1, …, 1): two values hold 18 of 18 + 190."""
+    scale = torch.ones(192).double()
+    scale[:2] = 3
+    found = ae.measures.leading_singular_values(
+        lambda x: scale * x.flatten(1), pictures(1), k=2, oversampling=0
+    )
+    assert torch.allclose(found.values, torch.full((1, 2), 3.0).double(), rtol=1e-3)
+    assert float(found.energy) == pytest.approx(208, rel=0.1)
+    assert float(found.share) == pytest.approx(18 / 208, rel=0.1)
+
+
+def test_the_numerical_rank_is_that_of_a_narrow_layer():
+    with random.seeded(0):
+        net = nn.Sequential(nn.Flatten(), nn.Linear(192, 3), nn.Linear(3, 40)).double()
+    found = spectrum(net, pictures(2), ["1", "2"], k=5)
+    assert found["1"].values.shape == (2, 3)
+    assert found["2"].values.shape == (2, 5)
+    for name in ("1", "2"):
+        assert found[name].rank().tolist() == [3, 3]
+        assert torch.allclose(found[name].share, torch.ones(2).double())
+    assert found["2"].rank(0.999).tolist() == [1, 1]
+    assert spectrum(net, pictures(2), "0", k=4)["0"].rank().tolist() == [4, 4]  # or above
+    with pytest.raises(ValueError, match="tolerance: expected a finite number, above 0"):
+        found["1"].rank(0)
+
+
+def test_a_spectrum_goes_through_forward_and_leaves_the_model_alone():
+    net, x = linear().train(), pictures(1)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    once = spectrum(net, x, k=4)["output"].values
+    thrice = spectrum(net, x, k=4, forward=lambda net, x: net(3 * x))["output"].values
+    assert torch.allclose(thrice, 3 * once)
+    exact = torch.linalg.svdvals(net[1].weight.detach())
+    assert torch.allclose(once[0], exact[:4], rtol=0.01)
+    assert all(torch.equal(net.state_dict()[key], value) for key, value in before.items())
+    assert net.training
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+    with torch.inference_mode():
+        assert torch.equal(spectrum(net, x, k=4)["output"].values, once)
+
+
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, images):
+        return images.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return gradient
+
+
+@pytest.mark.parametrize(
+    ("model", "how", "error", "match"),
+    [
+        (lambda x: x.detach(), {}, ValueError, "model: expected one whose output depends on its"),
+        (lambda x: x.sum(0), {}, ValueError, "a row for each image, .*shape .3, 8, 8."),
+        (
+            lambda x: {"a": x},
+            {},
+            ValueError,
+            "a row for each image, .*got one that returns .*a",
+        ),
+        (Once.apply, {}, ValueError, "model: expected one that torch can differentiate twice"),
+        (torch.neg, {"k": 0}, ValueError, "k: expected 1 or more"),
+        (torch.neg, {"rows": 0}, ValueError, "rows: expected 1 or more"),
+        (torch.neg, {"iterations": -1}, ValueError, "iterations: expected 0 or more"),
+        (torch.neg, {"oversampling": 0.5}, TypeError, "oversampling: expected a whole number"),
+        (3, {}, TypeError, "model: expected a callable"),
+    ],
+)
+def test_jacobians_that_cannot_be(model, how, error, match):
+    with pytest.raises(error, match=match):
+        ae.measures.leading_singular_values(model, pictures(1), **how)
+
+
+class Mixing(nn.Module):
+    def forward(self, images):
+        return images - images.mean(0)
+
+
+def test_a_layer_that_mixes_images_has_no_spectrum():
+    with pytest.raises(ValueError, match="influence each other"):
+        spectrum(Mixing(), pictures(2))

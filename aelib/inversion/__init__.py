@@ -9,19 +9,23 @@ into a model without leaving a trace in it, `nodes` says what there is to read, 
 all, `result` is what comes back. `folder` does it for thousands of image files.
 """
 
+from aelib.inversion.baselines import Baseline
 from aelib.inversion.folder import FolderInversion, invert_folder
 from aelib.inversion.losses import SumL1, TotalVariation, cosine, l1, l2
 from aelib.inversion.nodes import Layer, Layers, features, layers
+from aelib.inversion.null import share_below
 from aelib.inversion.optimizers import LBFGS, Adam, GradientDescent
 from aelib.inversion.parameterization import Fourier, Pixels
 from aelib.inversion.recipe import RECIPES, Blur, PinkNoise, Recipe, WhiteNoise
 from aelib.inversion.result import Inversion, LayerInversion, load
 from aelib.inversion.search import invert
+from aelib.inversion.spectrum import spectrum
 
 __all__ = [
     "LBFGS",
     "RECIPES",
     "Adam",
+    "Baseline",
     "Blur",
     "FolderInversion",
     "Fourier",
@@ -44,4 +48,6 @@ __all__ = [
     "l2",
     "layers",
     "load",
+    "share_below",
+    "spectrum",
 ]

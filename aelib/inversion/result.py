@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aelib import checks, runtime
 from aelib.inversion.baselines import BASELINES, Baseline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from aelib.inversion.reading import Forward
 
 FORMAT = "aelib inversion 2"
 NUMBERS = (
@@ -163,6 +165,48 @@ class Inversion:
         recovered = torch.stack([result.images[seed] for result in self.results.values()], 1)
         rows = torch.cat([self.images[:, None], recovered], 1)  # (images, 1 + layers, …)
         return grid(list(rows.nan_to_num(0.5)), columns=columns)
+
+    def null(
+        self, model: nn.Module, others: Tensor | None = None, forward: Forward | None = None
+    ) -> dict[str, Tensor]:
+        """‖O(a) − O(b)‖ for all pairs of different images, by layer: (pairs,), rising, on the CPU.
+
+        `share_below(null[layer], inversion[layer].m_g)` then says what share of it lies at or below
+        m_g: a match is one outside of it.
+
+        Args:
+            model: the one that was inverted.
+            others: the images to be paired, two or more, of the same shape; None for the
+                inversion's own. They should show different things: two takes of one are too near.
+            forward: as it was for `invert`.
+
+        Raises:
+            ValueError, TypeError: for a model that does not give the m_r of the first seed again,
+                but for 10 %; images that are too few, alike, or of another shape.
+
+        Source: Feather et al. (2023), "Model metamers reveal divergent invariances"; chapter 4.
+
+        >>> from aelib.inversion import invert, share_below
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 9))
+        >>> found = invert(model, torch.rand(3, 1, 8, 8), steps=20)
+        >>> null = found.null(model)["output"]
+        >>> null.shape, share_below(null, found["output"].m_g)
+        (torch.Size([3]), tensor([[0., 0., 0.]]))
+        """
+        from aelib.inversion.null import null_distances, reference_distances
+
+        images = self.images
+        if others is not None:
+            images = checks.images(others, "others", shape=self.images.shape[1:])
+        again = reference_distances(model, self.images, self.layers, self.seeds[0], forward)
+        for layer, m_r in again.items():
+            was, now = float(self[layer].m_r[0].norm()), float(m_r.norm())
+            if not abs(now - was) <= 0.1 * was:
+                expected = f"the one that was inverted, whose m_r in {layer!r} is {was:.4g}"
+                got = checks.Described(f"one where it is {now:.4g}")
+                advice = "give its weights, and `forward`, as they were"
+                raise ValueError(checks.message("model", expected, got, advice))
+        return null_distances(model, images, self.layers, forward)
 
     def numbers(self) -> dict:
         """Everything but pixels and traces, as plain lists: what `result.json` holds.
