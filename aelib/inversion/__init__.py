@@ -6,7 +6,8 @@
 An inversion is parameterization × loss × optimizer, a `Recipe` of small parts: what descends
 (`parameterization`), what is made small (`losses`), how it descends (`optimizers`). `reading` looks
 into a model without leaving a trace in it, `nodes` says what there is to read, `search` runs it
-all, `result` is what comes back. `folder` does it for thousands of image files.
+all, `result` is what comes back, and `classes`, `baselines` and `null` say what to compare it with.
+`spectrum` says what a layer can know, without a search. `folder` inverts thousands of image files.
 """
 
 from aelib.inversion.baselines import Baseline

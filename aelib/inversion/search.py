@@ -50,7 +50,8 @@ def invert(
 
     Each layer, seed and image is a run of its own: it has its own loss, step length, stopping and
     result, the same as if it were run alone (but for rounding, which a long descent amplifies).
-    A layer's runs share each forward pass, which ends at the layer. The model stays as it is.
+    A layer's runs share each forward pass, which ends at the layer; the whole model is asked but
+    for the class of x, of the start and of x_g. The model stays as it is.
 
     Args:
         model: any module, run in evaluation mode where its weights are.

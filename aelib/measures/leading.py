@@ -73,7 +73,7 @@ def leading_singular_values(
         iterations: how often the subspace is refined.
         oversampling: how many vectors more than k.
         rows: vectors in one pass through the model; memory grows with it.
-        seed: of the vectors to begin with.
+        seed: of the vectors to begin with, for every image the same.
 
     Raises:
         ValueError: if the output carries no gradient, cannot be differentiated twice, or has no row
@@ -91,11 +91,10 @@ def leading_singular_values(
     checks.whole(iterations, "iterations", least=0)
     checks.whole(oversampling, "oversampling", least=0)
     checks.function(model, "model", "an nn.Module")
-    generator = random.generator(seed)
     # Torch's other ways to do attention can be differentiated once only.
     with evaluating(model), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         found = [
-            _leading(_Jacobian(model, image, rows), k, iterations, oversampling, generator)
+            _leading(_Jacobian(model, image, rows), k, iterations, oversampling, seed)
             for image in images.split(1)
         ]
     values, energies = zip(*found, strict=True)
@@ -167,9 +166,10 @@ def _gradient(
 
 
 def _leading(
-    jacobian: _Jacobian, k: int, iterations: int, oversampling: int, generator: torch.Generator
+    jacobian: _Jacobian, k: int, iterations: int, oversampling: int, seed: int | torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """The values, (k,), and ‖J‖²_F, ()."""
+    generator = random.generator(seed)
     m, d = jacobian.shape
     p, like = min(k + oversampling, m, d), jacobian.image
     vectors = random.normal((d, p), like, generator)
