@@ -329,6 +329,13 @@ def test_a_chunk_that_does_not_fit_is_made_anew_and_named(done, ending, spoil):
     assert (out / "chunks" / "00000.safetensors").stat().st_mtime_ns == sound
 
 
+def test_a_layer_asked_for_twice_by_globs_is_no_interruption(tmp_path):
+    pictures(tmp_path / "in")
+    found = run(tmp_path / "in", tmp_path / "out", layers=["0", "*", "**"])
+    assert not found.interrupted
+    assert len({row["layer"] for row in table(tmp_path / "out")}) == len(small()) + 1
+
+
 def test_what_is_finished_is_not_done_again(done, monkeypatch):
     before = table(done / "out")
     monkeypatch.setattr(folder, "invert", None)  # a call would fail
