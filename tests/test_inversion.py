@@ -240,7 +240,7 @@ def test_a_batch_that_does_not_fit_is_split():
     net, x = small(), pictures(5)
     plain = invert(net, x, "3", steps=8)["3"]
     assert_same(invert(nn.Sequential(Full(), *net), x, "4", steps=8)["4"], plain)
-    none = Called(6, torch.OutOfMemoryError("none left"))  # also not for one
+    none = Called(16, torch.OutOfMemoryError("none left"))  # in the descent, also not for one
     with pytest.raises(torch.OutOfMemoryError, match="none left"):
         invert(nn.Sequential(none, *net), x, "4", steps=8, batch_size=1)
     early = Called(2, torch.OutOfMemoryError("none left"))  # while the layer is looked at

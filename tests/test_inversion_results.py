@@ -134,6 +134,18 @@ def test_ranks_go_through_forward_and_in_as_many_rows_as_fit():
     assert (classes.ranks(x.__getitem__, 5) == 1).all()
 
 
+def test_a_rank_for_which_no_memory_is_left_costs_no_result():
+    def forward(net, images):
+        if not torch.is_grad_enabled():
+            raise torch.OutOfMemoryError
+        return net(images)
+
+    x = pictures()
+    classes = Classes(linear(), x, forward)
+    assert classes.called.tolist() == [-1] * 3
+    assert classes.ranks(x.__getitem__, 3).isnan().all()
+
+
 # --- Baselines -----------------------------------------------------------------------------------
 
 
