@@ -39,8 +39,7 @@ def measure(quick: bool) -> list[dict]:
     net = ae.models.classifier(NET, "imagenet", size=SIZE)
     images = photographs(SIZE)
     with runtime.threads(1):
-        found = tried(net, images, quick) + plateaus(net, images, quick)
-    return found
+        return tried(net, images, quick) + plateaus(net, images, quick)
 
 
 def photographs(size: int) -> Tensor:

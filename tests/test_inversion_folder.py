@@ -22,6 +22,7 @@ from torch import nn
 
 from aelib import random, runtime
 from aelib.inversion import folder, invert, invert_folder
+from aelib.inversion.chunks import COLUMNS
 from aelib.inversion.result import NUMBERS
 from aelib.runtime import files as files_room
 
@@ -104,7 +105,7 @@ def test_a_row_an_image_layer_and_seed_is_what_invert_gives(tmp_path):
     assert [(row["file"], row["layer"], int(row["seed"])) for row in rows] == [
         (name, layer, seed) for name in names for layer in LAYERS for seed in (0, 1)
     ]
-    assert set(rows[0]) == {"file", "layer", "seed", *NUMBERS, "m_g/m_r", "stopped"}
+    assert list(rows[0]) == list(COLUMNS)
     for chunk in found.chunks():
         alone = invert(small(), chunk.inversion.images, LAYERS, seeds=2, steps=4)
         for layer in LAYERS:
@@ -115,7 +116,8 @@ def test_a_row_an_image_layer_and_seed_is_what_invert_gives(tmp_path):
                               == (file, layer, str(seed))]  # fmt: skip
                     for name in set(NUMBERS) - {"seconds"}:
                         value = getattr(alone[layer], name)[seed, i]
-                        assert torch.tensor(float(row[name])).equal(value.float()), name
+                        told = torch.tensor(float(row[name] or "nan"))
+                        assert told.allclose(value.float(), rtol=0, atol=0, equal_nan=True), name
                     ratio = float(row["m_g"]) / float(row["m_r"])
                     assert float(row["m_g/m_r"]) == pytest.approx(ratio, rel=1e-6)
                     assert row["stopped"] == alone[layer].stopped[seed][i]
@@ -327,6 +329,13 @@ def test_a_chunk_that_does_not_fit_is_made_anew_and_named(done, ending, spoil):
     assert (out / "chunks" / "00000.safetensors").stat().st_mtime_ns == sound
 
 
+def test_a_layer_asked_for_twice_by_globs_is_no_interruption(tmp_path):
+    pictures(tmp_path / "in")
+    found = run(tmp_path / "in", tmp_path / "out", layers=["0", "*", "**"])
+    assert not found.interrupted
+    assert len({row["layer"] for row in table(tmp_path / "out")}) == len(small()) + 1
+
+
 def test_what_is_finished_is_not_done_again(done, monkeypatch):
     before = table(done / "out")
     monkeypatch.setattr(folder, "invert", None)  # a call would fail
@@ -352,6 +361,12 @@ def test_another_run_in_the_same_folder_is_refused(done, change, told):
     with pytest.raises(ValueError, match=f"out: expected a folder of this run, got .* {told}"):
         run(done / "in", done / "out", **change)
     assert (done / "out" / "table.csv").read_bytes() == before
+
+
+def test_a_folder_kept_in_another_format_is_refused(done, monkeypatch):
+    monkeypatch.setattr(folder, "FORMAT", "aelib inversion 3")
+    with pytest.raises(ValueError, match="format 'aelib inversion 2', now 'aelib inversion 3'"):
+        run(done / "in", done / "out")
 
 
 def test_other_images_in_the_same_folder_are_refused(done):

@@ -632,6 +632,9 @@ PER_IMAGE = {
     ),
     "spectral_radius": measures.spectral_radius,
     "singular_values": measures.singular_values,
+    "leading_singular_values": lambda model, images: (
+        measures.leading_singular_values(model, images, 3).values
+    ),
     "iterate": lambda model, images: measures.iterate(model, images, 3),
     "memory": lambda model, images: measures.memory(model, pictures(3, seed=2), images, 3).distance,
     "nearer_training": lambda model, images: measures.nearer_training(model, images, pictures(3)),
@@ -764,6 +767,7 @@ OVER_OTHERS = [
     (measures.sharpness, Each(SETS)),
     (measures.relative_sharpness, Each(SETS), FIXED),
     (measures.psnr, FIXED, Each(SETS)),
+    (measures.thumbnail, Each(SETS), 2),
     (measures.correlation, Each(SETS), FIXED),
     (measures.excess_kurtosis, Each(SETS)),
     (measures.spectrum, Each(ROWS)),
@@ -895,6 +899,10 @@ REFUSED = {  # at least one a function; what `checks` says in full is tested the
     "interval": (lambda m: m([1.0]), "values: .* two units"),
     "iterate": (lambda m: m(identity, IMAGES, 1.5), "times: .* whole"),
     "jacobian": (lambda m: m(identity, pictures(2)), "image: .* one image"),
+    "leading_singular_values": (
+        lambda m: m(torch.detach, IMAGES),
+        "model: .* no gradient",
+    ),
     "linear_filter": (lambda m: m(IMAGES, ZEROS[0], torch.eye(16), [1.0]), r"shares: .* \(16\)"),
     "logistic_probe": (
         lambda m: m(CODES, torch.arange(20) // 18, CODES, torch.arange(20)),
@@ -925,6 +933,7 @@ REFUSED = {  # at least one a function; what `checks` says in full is tested the
     "spectrum": (lambda m: m(CODES[:1]), "codes: .* 2 examples"),
     "ssim": (lambda m: m(IMAGES, IMAGES), "images: .* 7×7"),
     "subspace_distance": (lambda m: m(CODES[:2], CODES[[0, 0]]), "second: .* independent"),
+    "thumbnail": (lambda m: m(IMAGES, 0), "side: .* 1 or more"),
     "transmission": (lambda m: m(identity, IMAGES, 1e-30), "noise: .* below rounding"),
     "truncated_pca_gain": (lambda m: m([1.0], 2, 0.1), "k: .* 1 or less"),
     "unexplained_variance": (lambda m: m(identity, ROUNDED), "images: .* differ from their mean"),

@@ -133,12 +133,10 @@ def leftovers(
 
 def no_information(images: Tensor, start: Tensor) -> tuple[float, float]:
     """f of each image's mean colour, and of its 4 × 4 thumbnail: what a blank mind scores."""
-    small = torch.nn.functional.adaptive_avg_pool2d(images, 4)
-    thumbnail = torch.nn.functional.interpolate(small, images.shape[-2:], mode="nearest")
     energy = (start - images).square().sum()
     return tuple(
         float((guess - images).square().sum() / energy)
-        for guess in (images.mean((-2, -1), keepdim=True), thumbnail)
+        for guess in (measures.thumbnail(images, side=1), measures.thumbnail(images))
     )  # type: ignore[return-value]
 
 

@@ -121,12 +121,8 @@ def run(seeds: int, steps: int, search: int, unets: int, unet_steps: int, images
         readings[f"{kind}output, trained − untrained"] = after - before
     made = measures.outputs(nets["dense"]["trained"], noisy)  # (seeds, n, channels, height, width)
     readings["O(noisy) itself"] = torch.stack([kept(x, clean, noise).mean() for x in made])
-    small = torch.nn.functional.adaptive_avg_pool2d(noisy, 4)
-    thumbnail = torch.nn.functional.interpolate(small, noisy.shape[-2:], mode="nearest")
-    alike = torch.nn.functional.interpolate(
-        torch.nn.functional.adaptive_avg_pool2d(clean, 4), noisy.shape[-2:], mode="nearest"
-    )
-    by_thumbnail = kept(clean + thumbnail - alike, clean, noise).mean()
+    coarse = clean + measures.thumbnail(noisy) - measures.thumbnail(clean)
+    by_thumbnail = kept(coarse, clean, noise).mean()
     readings["4 × 4 thumbnail"] = [float(by_thumbnail)] * seeds
     show = {
         "kept": seen,  # by state, (seeds, layers)

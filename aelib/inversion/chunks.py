@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from aelib import checks, figures, runtime
+from aelib.inversion.baselines import BASELINES, Baseline
 from aelib.inversion.result import NUMBERS, Inversion, load
 
 RUN, TABLE, LEFT_OUT, SHEET = "run.json", "table.csv", "left_out.csv", "grid.png"
-COLUMNS = ("file", "layer", "seed", *NUMBERS, "m_g/m_r", "stopped")
+OF_BASELINES = tuple(f"{key}_{name}" for name in BASELINES for key in Baseline._fields)
+COLUMNS = ("file", "layer", "seed", *NUMBERS, "m_g/m_r", *OF_BASELINES, "stopped")
 SHEET_IMAGES, SHEET_LAYERS, SHEET_INCHES = 16, 40, 0.8  # the last: an image's side
 
 Reasons = dict[str, str]  # by file
@@ -207,11 +210,17 @@ def _rows(chunk: Chunk) -> list[list[str]]:
     rows = []
     for i, file in enumerate(chunk.files):
         for layer, result in chunk.inversion.results.items():
-            numbers = [getattr(result, name) for name in NUMBERS] + [result.m_g / result.m_r]
+            numbers = [getattr(result, name) for name in NUMBERS] + [result.ratio]
+            blank = [_cell(values[i]) for found in result.baselines.values() for values in found]
             for s, seed in enumerate(chunk.inversion.seeds):
-                shown = [str(values[s, i].numpy()) for values in numbers]  # as many digits as tell
-                rows.append([file, layer, str(seed), *shown, result.stopped[s][i]])
+                shown = [_cell(values[s, i]) for values in numbers]
+                rows.append([file, layer, str(seed), *shown, *blank, result.stopped[s][i]])
     return rows
+
+
+def _cell(value: Tensor) -> str:
+    """A number in as many digits as tell; nothing where there is none."""
+    return "" if value.isnan() else str(value.numpy())
 
 
 def _digest(path: Path) -> str:

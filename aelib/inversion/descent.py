@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aelib import checks, random, runtime
 from aelib.inversion import cuda
+from aelib.inversion.baselines import baselines
 from aelib.inversion.equalizer import equalized
 from aelib.inversion.leak import Leak
 from aelib.inversion.optimizers import State
@@ -45,6 +46,12 @@ class Task:
     cuda_graphs: bool
     callback: Callable[[dict], object] | None
 
+    def start(self, runs: Sequence[int]) -> Tensor:
+        """The images at which these runs begin, (runs, channels, height, width)."""
+        n = len(self.images)
+        inits = self.inits[[run // n for run in runs], [run % n for run in runs]]
+        return GRAY + self.recipe.init_contrast * (inits - GRAY)
+
 
 def descend(
     task: Task,
@@ -59,7 +66,7 @@ def descend(
     recipe, n = task.recipe, len(task.images)
     seed, image = [run // n for run in runs], [run % n for run in runs]
     originals = task.images[image]
-    init = GRAY + recipe.init_contrast * (task.inits[seed, image] - GRAY)
+    init = task.start(runs)
     targets, m_r = _targets(read, originals, [task.seeds[s] for s in seed])
     _check_loss(recipe, targets)
     target, level = task.until.target, task.until.level
@@ -104,6 +111,7 @@ def descend(
             images = state["point"].unflatten(1, originals.shape[1:])
             state["point"] = recipe.after_step(images, step / task.steps).flatten(1)
     fields = trace.fields(best) | batch.fields() | {"images": best.images, "m_r": m_r}
+    fields |= baselines(read, originals, targets)
     fields["m_i_start"] = (init - originals).flatten(1).norm(dim=1)
     return {key: values.cpu() for key, values in fields.items()} | {"stopped": batch.stopped()}
 

@@ -20,6 +20,7 @@ from aelib.inversion.chunks import LEFT_OUT, RUN, SHEET, TABLE, Chunk, Reasons, 
 from aelib.inversion.descent import reference_noise
 from aelib.inversion.nodes import features
 from aelib.inversion.reading import OUTPUT, Forward
+from aelib.inversion.result import FORMAT
 from aelib.inversion.search import invert
 from aelib.inversion.team import Team
 from aelib.training.checkpoint import fingerprint
@@ -111,8 +112,9 @@ def invert_folder(
 
     `out` then holds
 
-    - `table.csv`: a row an image, layer and seed, with every number of a `LayerInversion`, m_g/m_r
-      and why it stopped;
+    - `table.csv`: a row an image, layer and seed, with every number of a `LayerInversion`, m_g/m_r,
+      m_g and m_i of the image's baselines (alike for all seeds), and why it stopped; a cell is
+      empty where there is no such number, as m_g/m_r where m_r is 0;
     - `left_out.csv`: the files that could not be read, are smaller than `size`, or of which a layer
       says nothing, or nothing finite; and why;
     - `grid.png`: the first 16 images, and what the first 40 layers give back of them for the first
@@ -236,6 +238,7 @@ class _Job:
             "seeds": self.seeds if isinstance(self.seeds, int) else list(self.seeds),
             "size": self.size,
             "channels": self.channels,
+            "format": FORMAT,
             **{name: value if isinstance(value, str | int | float | None) else plain_name(value)
                for name, value in (OPTIONS | self.options).items()},
             **{name: versions.get(name) for name in ("aelib", "torch")},

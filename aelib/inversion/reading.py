@@ -176,7 +176,7 @@ def catching(
             model, modules = cast(nn.Module, torch.compile(_cut(model, node))), {}
             nodes = {name: Node(OUTPUT, None, node.path)}
         else:
-            stack.enter_context(_eager())
+            stack.enter_context(eager())
         for name in {node.module for node in nodes.values()} & modules.keys():
 
             def stop(module: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
@@ -234,7 +234,7 @@ def _lifting(images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     return images, lift
 
 
-def _eager() -> contextlib.AbstractContextManager:
+def eager() -> contextlib.AbstractContextManager:
     """What torch.compile made runs as it was written: hooks are called, and runs can be cut."""
     if "torch._dynamo" in sys.modules:  # else nothing was compiled
         return torch.compiler.set_stance("force_eager")
@@ -301,7 +301,7 @@ def outputs(
         ran.append(Call(name, type(module).__name__, type(output).__name__, found))
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_eager())
+        stack.enter_context(eager())
         for name, module in modules.items():
             if names is None or name in names:
 

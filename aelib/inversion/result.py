@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aelib import checks, runtime
+from aelib.inversion.baselines import BASELINES, Baseline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = "aelib inversion 1"
-NUMBERS = ("m_g", "m_r", "m_i", "m_i_start", "psnr", "ssim", "iterations", "seconds")
+    from aelib.inversion.reading import Forward
+
+FORMAT = "aelib inversion 2"
+NUMBERS = (
+    "m_g", "m_r", "m_i", "m_i_start", "psnr", "ssim", "rank", "rank_start", "iterations", "seconds",
+)  # fmt: skip
 TRACED = ("m_g", "m_i", "psnr", "ssim")
 
 
 @dataclass(frozen=True, eq=False)
 class LayerInversion:
-    """What was read from one layer; every tensor but `norm` and `steps` begins (seeds, images, …).
+    """What was read from one layer; tensors begin (seeds, images, …), but for three.
 
     Attributes:
         images: the recovered x_g, (seeds, images, channels, height, width). Not clipped.
@@ -31,8 +37,13 @@ class LayerInversion:
         m_r: ‖O(x) − O(x′)‖ for x′ = x + n, each element of n normal with deviation 1/18: the
             distance in the layer that an eye would forgive. 0 where the layer says nothing of x.
         m_i: ‖x − x_g‖, the distance in the image.
-        m_i_start: the same for the image the descent began at: what knowing nothing scores.
+        m_i_start: the same for the image the descent began at, which is the recipe's init with the
+            contrast that `init_contrast` leaves it: what knowing nothing scores.
         psnr, ssim: of x_g against x, in dB and up to 1; SSIM is NaN below 7×7 pixels.
+        rank: the place, from 1, of the class the model calls x by (its largest output) among its
+            outputs for x_g: 1 + the number of classes strictly above it. NaN where the model's
+            output is not (n, classes) finite floats, two classes or more.
+        rank_start: the same for the image the descent began at.
         iterations: evaluations of the model until the row stopped.
         seconds: from the start of the row's batch until the row stopped.
         stopped: why, a word for each seed and image: "steps" (all were done), "reached" (m_g fell
@@ -41,6 +52,8 @@ class LayerInversion:
             (Ctrl-C before its turn).
         steps: the iterations at which the trace was taken, (records,); 0 is the start.
         norm: ‖x‖, (images,).
+        baselines: m_g and m_i, each (images,), of x without its detail: "mean", its mean colour
+            everywhere; "thumbnail", its 4 × 4 patches' means (`measures.thumbnail`).
         trace: m_g, m_i, psnr, ssim of the image kept so far, each (seeds, images, records). NaN
             where a run did not come so far; a row that stopped keeps its last value.
     """
@@ -52,22 +65,34 @@ class LayerInversion:
     m_i_start: Tensor
     psnr: Tensor
     ssim: Tensor
+    rank: Tensor
+    rank_start: Tensor
     iterations: Tensor
     seconds: Tensor
     stopped: tuple[tuple[str, ...], ...]
     steps: Tensor
     norm: Tensor
+    baselines: Mapping[str, Baseline]
     trace: Mapping[str, Tensor] = field(repr=False)
+
+    @property
+    def ratio(self) -> Tensor:
+        """m_g / m_r, (seeds, images); NaN where m_r is 0, for there the layer says nothing of x."""
+        return self.m_g / self.m_r.where(self.m_r > 0, math.nan)
 
     @property
     def relative(self) -> Tensor:
         """m_i over the image's own length ‖x‖, (seeds, images); NaN for an image of zeros."""
-        return self.m_i / self.norm.where(self.norm > 0, float("nan"))
+        return self.m_i / self.norm.where(self.norm > 0, math.nan)
 
     @property
     def leftover(self) -> Tensor:
-        """m_i² over the start's, the share of its error that is left; (seeds, images)."""
-        return (self.m_i / self.m_i_start).square()
+        """f = m_i² / m_i_start², the share of the start's error that is left; (seeds, images).
+
+        The start is the paled one of m_i_start. NaN where the descent began at x itself. What an
+        image without detail would score, m_i of `baselines` over m_i_start says.
+        """
+        return (self.m_i / self.m_i_start.where(self.m_i_start > 0, math.nan)).square()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,20 +128,20 @@ class Inversion:
     def __str__(self) -> str:
         wide = max((len(layer) for layer in self.results), default=5)
         lines = [
-            f"{'layer':<{wide}}     m_g/m_r   m_i   start   psnr dB   ssim  iterations  stopped"
+            f"{'layer':<{wide}}     m_g/m_r   m_i   start   psnr dB   ssim  rank  iterations"
+            "  stopped"
         ]
         for layer, result in self.results.items():
             columns = (
-                result.m_g / result.m_r, result.m_i, result.m_i_start, result.psnr, result.ssim,
-                result.iterations,
+                (result.ratio, "10.3g"), (result.m_i, "6.3g"), (result.m_i_start, "8.3g"),
+                (result.psnr, "10.3g"), (result.ssim, "7.2g"), (result.rank, "6.0f"),
+                (result.iterations, "12.0f"),
             )  # fmt: skip
-            medians = [float(values.double().nanmedian()) for values in columns]
-            why = sorted({word for row in result.stopped for word in row})
-            lines.append(
-                "{:<{}}  {:>10.3g}{:>6.3g}{:>8.3g}{:>10.3g}{:>7.2g}{:>12.0f}  {}".format(
-                    layer, wide, *medians, ", ".join(why)
-                )
-            )
+            medians = "".join(_median(values, form) for values, form in columns)
+            why = ", ".join(sorted({word for row in result.stopped for word in row}))
+            if silent := int((result.m_r == 0).any(0).sum()):
+                why += f"; it says nothing of {silent} of {len(self.images)} images (m_r = 0)"
+            lines.append(f"{layer:<{wide}}  {medians}  {why}")
         return "\n".join(lines)
 
     def figure(self, seed: int = 0) -> Figure:
@@ -142,14 +167,62 @@ class Inversion:
         rows = torch.cat([self.images[:, None], recovered], 1)  # (images, 1 + layers, …)
         return grid(list(rows.nan_to_num(0.5)), columns=columns)
 
+    def null(
+        self, model: nn.Module, others: Tensor | None = None, forward: Forward | None = None
+    ) -> dict[str, Tensor]:
+        """‖O(a) − O(b)‖ for all pairs of different images, by layer: (pairs,), rising, on the CPU.
+
+        `share_below(null[layer], inversion[layer].m_g)` then says what share of it lies at or below
+        m_g: a match is one outside of it.
+
+        Args:
+            model: the one that was inverted.
+            others: the images to be paired, two or more, of the same shape; None for the
+                inversion's own. They should show different things: two takes of one are too near.
+            forward: as it was for `invert`.
+
+        Raises:
+            ValueError, TypeError: for a model that does not give the m_r of the first seed again,
+                but for 10 %; images that are too few, alike, or of another shape.
+
+        Source: Feather et al. (2023), "Model metamers reveal divergent invariances"; chapter 4.
+
+        >>> from aelib.inversion import invert, share_below
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 9))
+        >>> found = invert(model, torch.rand(3, 1, 8, 8), steps=20)
+        >>> null = found.null(model)["output"]
+        >>> null.shape, share_below(null, found["output"].m_g)
+        (torch.Size([3]), tensor([[0., 0., 0.]]))
+        """
+        from aelib.inversion.null import null_distances, reference_distances
+
+        images = self.images
+        if others is not None:
+            images = checks.images(others, "others", shape=self.images.shape[1:])
+        again = reference_distances(model, self.images, self.layers, self.seeds[0], forward)
+        for layer, m_r in again.items():
+            was, now = float(self[layer].m_r[0].norm()), float(m_r.norm())
+            if not abs(now - was) <= 0.1 * was:
+                expected = f"the one that was inverted, whose m_r in {layer!r} is {was:.4g}"
+                got = checks.Described(f"one where it is {now:.4g}")
+                advice = "give its weights, and `forward`, as they were"
+                raise ValueError(checks.message("model", expected, got, advice))
+        return null_distances(model, images, self.layers, forward)
+
     def numbers(self) -> dict:
-        """Everything but pixels and traces, as plain lists: what `result.json` holds."""
+        """Everything but pixels and traces, as plain lists: what `result.json` holds.
+
+        None stands for what is not finite, such as the PSNR of the image itself.
+        """
         return {
             "seeds": list(self.seeds),
             "images": len(self.images),
             "layers": {
-                layer: {name: getattr(result, name).tolist() for name in NUMBERS}
-                | {"stopped": [list(row) for row in result.stopped]}
+                layer: _plain(
+                    {name: getattr(result, name) for name in NUMBERS}
+                    | {"stopped": [list(row) for row in result.stopped]}
+                    | {"baselines": {k: v._asdict() for k, v in result.baselines.items()}}
+                )
                 for layer, result in self.results.items()
             },
         }
@@ -168,6 +241,8 @@ class Inversion:
             about["layers"][layer] = [list(row) for row in result.stopped]
             parts = {name: getattr(result, name) for name in ("images", "steps", *NUMBERS)}
             parts |= {f"trace.{name}": result.trace[name] for name in TRACED}
+            for name, found in result.baselines.items():
+                parts |= {f"{name}.{key}": values for key, values in found._asdict().items()}
             tensors |= {f"{number}.{key}": value.contiguous() for key, value in parts.items()}
         path = Path(path)
         runtime.check_writable(path.parent, "the inversion")
@@ -191,14 +266,41 @@ def load(path: str | Path) -> Inversion:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a saved inversion ({error})") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
+    kept = about.get("format") if isinstance(about, dict) else None
+    if not isinstance(kept, str) or not kept.startswith(FORMAT[:-1]):
         raise ValueError(f"{path} is not a saved inversion; give a file from Inversion.save")
+    if kept != FORMAT:
+        raise ValueError(
+            f"{path} is of another version of aelib ({kept!r}, where this one reads {FORMAT!r}); "
+            "invert the images anew"
+        )
     images, results = tensors["images"], {}
     for number, (layer, stopped) in enumerate(about["layers"].items()):
         results[layer] = LayerInversion(
             **{name: tensors[f"{number}.{name}"] for name in ("images", "steps", *NUMBERS)},
             stopped=tuple(map(tuple, stopped)),
             norm=images.flatten(1).norm(dim=1),
+            baselines={
+                name: Baseline(*(tensors[f"{number}.{name}.{key}"] for key in Baseline._fields))
+                for name in BASELINES
+            },
             trace={name: tensors[f"{number}.trace.{name}"] for name in TRACED},
         )
     return Inversion(images, tuple(about["seeds"]), results)
+
+
+def _median(values: Tensor, form: str) -> str:
+    """The median of those that are numbers, as wide as `form` says; a dash where none is."""
+    median = float(values.double().nanmedian())
+    return f"{median:>{form}}" if not math.isnan(median) else f"{'–':>{form.partition('.')[0]}}"
+
+
+def _plain(value: Any) -> Any:
+    """Tensors in dictionaries and lists as JSON can hold them."""
+    if isinstance(value, dict):
+        return {key: _plain(inside) for key, inside in value.items()}
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [_plain(inside) for inside in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from aelib import checks, random, runtime
 from aelib.inversion import stopping
+from aelib.inversion.baselines import BASELINES, Baseline
+from aelib.inversion.classes import Classes
 from aelib.inversion.descent import Task, descend, reference_noise
 from aelib.inversion.leak import leaky
 from aelib.inversion.nodes import check_model, check_names, device_of
@@ -51,7 +53,8 @@ def invert(
 
     Each layer, seed and image is a run of its own: it has its own loss, step length, stopping and
     result, the same as if it were run alone (but for rounding, which a long descent amplifies).
-    A layer's runs share each forward pass, which ends at the layer. The model stays as it is.
+    A layer's runs share each forward pass, which ends at the layer; the whole model is asked but
+    for the class of x, of the start and of x_g. The model stays as it is.
 
     Args:
         model: any module, run in evaluation mode where its weights are.
@@ -128,16 +131,24 @@ def invert(
     with frozen(model, channels_last):
         noise = reference_noise(seeds[0], originals[0])
         needed = check_layers(model, originals, names, noise, forward)
+        sizes = {
+            name: batch_size or _batch_size(recipe, inits[0, :1], need)
+            for name, need in needed.items()
+        }
+        classes = Classes(model, originals, forward, min(sizes.values()))
+        rank_start = classes.ranks(lambda rows: task.start(range(runs)[rows]), runs)
         with runtime.interruptible() as interrupted, runtime.progress(work, label, progress) as bar:
             for name in names:
                 if interrupted.is_set():
                     break
-                size = batch_size or _batch_size(recipe, inits[0, :1], needed[name])
                 with reader(model, name, forward, **how) as read, leaky(model, device) as leak:
                     batch = partial(
                         descend, task, name, read, leak, interrupted=interrupted, bar=bar
                     )
-                    results[name] = _joined(_in_batches(batch, runs, size, bar), task)
+                    fields = _joined(_in_batches(batch, runs, sizes[name], bar))
+                fields["rank"] = classes.ranks(fields["images"].__getitem__, runs)
+                fields["rank_start"] = rank_start.clone()
+                results[name] = _result(fields, task)
     return Inversion(originals.cpu().clone(), seeds, results)
 
 
@@ -158,20 +169,28 @@ def _in_batches(batch: Callable[[range], dict], runs: int, size: int, bar: Any) 
     return done
 
 
-def _joined(batches: list[dict], task: Task) -> LayerInversion:
-    """A layer's batches, (runs, …), as one result, (seeds, images, …)."""
-    n = len(task.images)
-    fields = {
-        name: torch.cat([fields[name] for fields in batches]).unflatten(0, (len(task.seeds), n))
-        for name in batches[0]
+def _joined(batches: list[dict]) -> dict:
+    """A layer's batches as one, (runs, …)."""
+    return {
+        name: torch.cat([fields[name] for fields in batches])
         if name != "stopped"
+        else [word for fields in batches for word in fields[name]]
+        for name in batches[0]
     }
-    words = [word for fields in batches for word in fields["stopped"]]
+
+
+def _result(fields: dict, task: Task) -> LayerInversion:
+    """What is known of a layer's runs, (runs, …), by seeds and images, (seeds, images, …)."""
+    n, words = len(task.images), fields.pop("stopped")
+    fields = {key: values.unflatten(0, (len(task.seeds), n)) for key, values in fields.items()}
     return LayerInversion(
         **{name: fields[name] for name in ("images", *NUMBERS)},
         stopped=tuple(tuple(words[row : row + n]) for row in range(0, len(words), n)),
         steps=torch.tensor(task.log_at),
         norm=task.images.cpu().flatten(1).norm(dim=1),
+        baselines={  # of every seed alike, but for rounding
+            name: Baseline(fields[f"m_g_{name}"][0], fields[f"m_i_{name}"][0]) for name in BASELINES
+        },
         trace={name: fields[f"trace.{name}"] for name in TRACED},
     )
 

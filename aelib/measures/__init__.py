@@ -32,6 +32,7 @@ from aelib.measures.controls import (
     matched_pca,
     mean_image,
     pca_filter,
+    thumbnail,
     wiener_filter,
 )
 from aelib.measures.copying import (
@@ -57,6 +58,7 @@ from aelib.measures.intervals import Interval, interval
 from aelib.measures.iteration import distance_moved, iterate
 from aelib.measures.jacobians import jacobian, singular_values, spectral_radius
 from aelib.measures.kurtosis import excess_kurtosis
+from aelib.measures.leading import Leading, leading_singular_values
 from aelib.measures.linear import (
     filter_gain,
     linear_filter,
@@ -84,6 +86,7 @@ from aelib.measures.spectra import directions_for, effective_rank, spectrum
 __all__ = [
     "ClassScore",
     "Interval",
+    "Leading",
     "Memory",
     "Nearest",
     "Probe",
@@ -106,6 +109,7 @@ __all__ = [
     "interval",
     "iterate",
     "jacobian",
+    "leading_singular_values",
     "linear_filter",
     "logistic_probe",
     "matched_blur",
@@ -134,6 +138,7 @@ __all__ = [
     "spectrum",
     "ssim",
     "subspace_distance",
+    "thumbnail",
     "transmission",
     "truncated_pca_gain",
     "unexplained_variance",

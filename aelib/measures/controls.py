@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aelib import checks
 from aelib.measures.evaluate import as_images
@@ -26,6 +26,21 @@ def mean_image(train: Seeds[Tensor]) -> Filter | list[Filter]:
     """
     mean = as_images(train, "train").mean(0)
     return lambda images: mean.to(images).expand_as(images)
+
+
+@over_seeds(images=4)
+def thumbnail(images: Seeds[Tensor], side: int = 4) -> Tensor:
+    """Images of side × side flat patches, each the mean of what it covers; 1 is the mean colour.
+
+    What they look like to an eye that sees no detail. Patches overlap by a pixel where `side` does
+    not divide the image's. Source: chapter 4.
+
+    >>> thumbnail(torch.tensor([[[[0.0, 1.0, 4.0, 6.0]]]]), side=2)
+    tensor([[[[0.5000, 0.5000, 5.0000, 5.0000]]]])
+    """
+    images = as_images(images)
+    means = nn.functional.adaptive_avg_pool2d(images, checks.whole(side, "side", least=1))
+    return nn.functional.interpolate(means, images.shape[-2:], mode="nearest")
 
 
 @over_seeds(train=4)

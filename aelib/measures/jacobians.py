@@ -64,7 +64,8 @@ def spectral_radius(model: Seeds[Model], images: Seeds[Tensor]) -> Tensor:
 def singular_values(model: Seeds[Model], images: Seeds[Tensor]) -> Tensor:
     """The Jacobian's singular values at each image, falling: (n, d), ≥ 0; all 1 for the identity.
 
-    How far the model stretches each direction. ValueError above d = 1024. Source: chapter 3.
+    How far the model stretches each direction. Exact; ValueError above d = 1024, where
+    `leading_singular_values` finds the largest. Source: chapter 3.
 
     >>> singular_values(torch.relu, torch.tensor([[[[1.0, -1.0]]]]))
     tensor([[1., 0.]])
