@@ -38,7 +38,7 @@ STEPS = 150  # of the engine
 TRAINED = "trained" if "trained" in ae.inversion.RECIPES else "default"  # recipe for trained nets
 PHOTOS = ("astronaut", "chelsea", "coffee")
 STARTS = {"published": 1.0, "paled": 0.1}  # what is left of the contrast of N(0.7, 1/20)
-FACTORS = (0.03, 0.1, 0.3, 1, 3, 10, 30)  # on the published step size, for its best-tuned form
+FACTORS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)  # on the published step size, for its best-tuned form
 TRIAL = 100  # iterations by which the best factor is chosen
 # When a curve has a point, in seconds.
 TIMES = tuple(round(a * 10.0**b, 4) for b in range(-3, 4) for a in (1, 1.7, 3, 5.5))
