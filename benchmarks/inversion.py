@@ -94,7 +94,8 @@ def version() -> str:
     """Stands for all that the rows depend on: this file, the engine, the packages, the machine."""
     engine = sorted(Path(ae.inversion.__file__).parent.glob("*.py"))
     total = hashlib.sha256(b"".join(path.read_bytes() for path in [Path(__file__), *engine]))
-    about = [runtime.machine()]
+    with runtime.threads(1):  # as it is measured; the machine's name holds their number
+        about = [runtime.machine()]
     for package in ("torch", "plenoptic", "torch-lucent"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             about.append(f"{package} {importlib.metadata.version(package)}")
@@ -109,13 +110,21 @@ class Record:
     """What is noted of one method: its seconds, its image, and how both went together.
 
     Args:
-        image, start: the photograph and where the search for it begins, (1, 3, size, size).
-        noisy: the photograph and the noise of m_r.
-        target, moved: what the layer says of the photograph, and of the noisy one.
+        image, noisy: the photograph, (1, 3, size, size), and the same with the noise of m_r.
+        target, moved: what the layer says of these two.
+        start: where the search begins.
         keeps_best: whether the method gives back the image with the least m_g, or its last.
     """
 
-    def __init__(self, image, noisy, target, moved, start, keeps_best: bool):
+    def __init__(
+        self,
+        image: Tensor,
+        noisy: Tensor,
+        target: Tensor,
+        moved: Tensor,
+        start: Tensor,
+        keeps_best: bool,
+    ):
         self.known, self.image, self.start, self.target = (image, noisy), image, start, target
         self.keeps_best = keeps_best
         self.m_r = float((moved - target).norm())
@@ -151,7 +160,7 @@ class Record:
             self.f = self.error(given)
 
     def error(self, image: Tensor) -> float:
-        """f = m_i² / m_i², the second for plain grey: the same for every start."""
+        """f: m_i² over that of plain grey, so it is the same for every start."""
         return float((image - self.image).norm() / self.m_i_gray) ** 2
 
     def first(self, m_g: float) -> float | None:
@@ -320,24 +329,31 @@ def installed(method: Callable) -> bool:
 # --- Rows ----------------------------------------------------------------------------------------
 
 
-def run(method: Callable, part: Part, keeps_best: bool = False, **how) -> Record:
-    """One method on one part, quietly."""
+def begin(part: Part, keeps_best: bool = False) -> Record:
+    """An empty record of a search."""
     net, image = cut(part.problem), photograph(part.photo, PROBLEMS[part.problem].size)
     noisy = image + reference_noise(part.seed, image[0])
     with torch.no_grad():
+        return Record(image, noisy, net(image), net(noisy), init(part), keeps_best)
+
+
+def run(method: Callable, part: Part, keeps_best: bool = False, **how) -> Record:
+    """One method on one part, quietly."""
+    net, record, quiet = cut(part.problem), begin(part, keeps_best), io.StringIO()
+    net.record = record
+    try:
+        with (
+            contextlib.redirect_stdout(quiet),
+            contextlib.redirect_stderr(quiet),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            method(net, record, **how)
+    finally:
         net.record = None
-        known = image, noisy, net(image), net(noisy)
-    net.record = record = Record(*known, init(part), keeps_best)
-    quiet = io.StringIO()
-    with (
-        contextlib.redirect_stdout(quiet),
-        contextlib.redirect_stderr(quiet),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        method(net, record, **how)
-    net.record = None
-    net.zero_grad(set_to_none=True)
+        net.zero_grad(set_to_none=True)
+    if not record.evaluations:
+        raise RuntimeError(f"{method.__name__} did not begin at the start, so no time is known")
     return record
 
 
@@ -388,7 +404,7 @@ def controls(part: Part) -> dict[str, Tensor]:
 
 def still(part: Part, image: Tensor) -> Record:
     """An image that no search has found, measured as the others are."""
-    record = run(lambda net, record: None, part)
+    record = begin(part)
     with torch.no_grad():
         record.take(image, float((cut(part.problem)(image) - record.target).norm()))
     return record

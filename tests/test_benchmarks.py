@@ -182,6 +182,15 @@ def test_all_methods_begin_from_the_same_image(inversion, monkeypatch):
     assert first[0].std() > 0.003
 
 
+def test_a_method_that_begins_elsewhere_is_refused(inversion):
+    def elsewhere(net, record):
+        net(record.image)
+        net(record.start + 0.1)
+
+    with pytest.raises(RuntimeError, match="elsewhere did not begin at the start"):
+        inversion.run(elsewhere, inversion.Part("tiny", "paled", "chelsea", 0))
+
+
 def test_ours_has_its_own_distance_when_its_record_says_so(inversion):
     piece = inversion.Part("tiny", "published", "chelsea", 0)
     ours = inversion.run(inversion.aelib, piece, True, steps=6, recipe="default")
