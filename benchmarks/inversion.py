@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
-import importlib.util
 import io
 import itertools
 import math
@@ -39,6 +38,7 @@ TRAINED = "trained" if "trained" in ae.inversion.RECIPES else "default"  # recip
 PHOTOS = ("astronaut", "chelsea", "coffee")
 STARTS = {"published": 1.0, "paled": 0.1}  # what is left of the contrast of N(0.7, 1/20)
 FACTORS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)  # on the published step size, for its best-tuned form
+PACKAGES = {"plenoptic": "plenoptic", "lucent": "torch-lucent"}  # the peers', as they are installed
 TRIAL = 100  # iterations by which the best factor is chosen
 # When a curve has a point, in seconds.
 TIMES = tuple(round(a * 10.0**b, 4) for b in range(-3, 4) for a in (1, 1.7, 3, 5.5))
@@ -96,11 +96,17 @@ def version() -> str:
     total = hashlib.sha256(b"".join(path.read_bytes() for path in [Path(__file__), *engine]))
     with runtime.threads(1):  # as it is measured; the machine's name holds their number
         about = [runtime.machine()]
-    for package in ("torch", "plenoptic", "torch-lucent"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            about.append(f"{package} {importlib.metadata.version(package)}")
+    about += [f"{package} {release(package)}" for package in ("torch", *PACKAGES.values())]
     total.update("\n".join(about).encode())
     return total.hexdigest()[:12]
+
+
+def release(package: str) -> str | None:
+    """The version of a package, or None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 # --- What the methods are given ------------------------------------------------------------------
@@ -321,11 +327,6 @@ def lucent(net: Cut, record: Record, steps: int) -> None:
         net(torch.from_numpy(images[-1]).permute(0, 3, 1, 2).contiguous())
 
 
-def installed(method: Callable) -> bool:
-    """Whether a peer is here; `make bench` installs them."""
-    return importlib.util.find_spec(method.__name__) is not None
-
-
 # --- Rows ----------------------------------------------------------------------------------------
 
 
@@ -382,7 +383,7 @@ def measure_part(part: Part, quick: bool) -> list[dict]:
             badger2022, part, steps=iterations, factor=factor, frozen=True
         )
         for method in (plenoptic, lucent):
-            if installed(method):
+            if release(PACKAGES[method.__name__]):
                 found[method.__name__] = run(method, part, steps=iterations)
         found |= {name: still(part, image) for name, image in controls(part).items()}
         rows = [row(part, name, record, ours) for name, record in found.items()]
@@ -417,6 +418,7 @@ def row(part: Part, method: str, record: Record, ours: Record) -> dict:
         "suite": "inversion",
         **part._asdict(),
         "method": method,
+        "release": release(PACKAGES[method]) if method in PACKAGES else None,
         "cpu_seconds": digits(record.seconds),
         "evaluations": record.evaluations,
         "m_g_over_m_r": digits(record.m_g / record.m_r),

@@ -15,7 +15,7 @@ from press.sphinx_ext import benchmarks as page
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PROMISED = {
     "problem", "method", "start", "photo", "seed", "cpu_seconds", "m_g_over_m_r", "f",
-    "aelib_seconds_to_same_m_g", "seconds_to_own_m_g", "class_rank", "curve", "version",
+    "release", "aelib_seconds_to_same_m_g", "seconds_to_own_m_g", "class_rank", "curve", "version",
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def inversion(bench, monkeypatch):
         "STEPS": 6,
         "TRIAL": 2,
         "PHOTOS": ("chelsea",),
-        "installed": lambda method: False,
+        "release": lambda package: None,
     }.items():
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(module.ae.models, "classifier", lambda name, weights, size: net)
@@ -297,14 +297,15 @@ def test_a_band_ends_where_its_rows_end(rows):
 
 def peer(own: float, whole: float, ours: float | None, method: str = "lucent") -> dict:
     """A row that took `whole` seconds, had its m_g after `own`, and ours after `ours`."""
-    return {"problem": "a", "method": method, "cpu_seconds": whole, "seconds_to_own_m_g": own,
-            "aelib_seconds_to_same_m_g": ours, "f": 0.5, "class_rank": None}  # fmt: skip
+    same = {"problem": "a", "f": 0.5, "class_rank": None, "release": "2.1"}
+    return same | {"method": method, "cpu_seconds": whole, "seconds_to_own_m_g": own,
+                   "aelib_seconds_to_same_m_g": ours}  # fmt: skip
 
 
 def test_ratios_are_of_the_peers_time_over_ours_and_never_is_no_number():
     found = [peer(2.0, 4.0, 0.1), peer(2.0, 4.0, 0.1), peer(2.0, 4.0, None)]
     (line,) = page.times([peer(1, 1, 1, "aelib"), *found])
-    assert line[:2] == ["a", "lucent"]
+    assert line[:2] == ["a", "lucent 2.1"]
     assert line[2:4] == ["40 [40, 40]", "20 [20, 20]"]
     assert line[4:] == ["2 of 3", "0.5, 0.5", "–, –"]
     (told,) = page.goals(found)

@@ -28,7 +28,8 @@ METHODS = {
     "plenoptic": "plenoptic",
     "lucent": "lucent",
 }
-CONTROLS = ("mean colour", "thumbnail")
+CONTROLS = {"mean colour": (0, (1, 2)), "thumbnail": (0, (6, 3))}  # and how their lines are dashed
+STARTS = {"published": "-", "paled": "--"}
 GOALS = {"badger2022": 50, "badger2022-tuned": 10, "plenoptic": 10, "lucent": 10}
 FINDINGS = ("f", "class_rank")  # of the image at the end
 AXES = {"m_g_over_m_r": "m_g / m_r", "f": "f"}
@@ -152,7 +153,7 @@ def times(rows: list[Row]) -> list[list[str]]:
         lines.append(
             [
                 problem,
-                METHODS[method],
+                f"{METHODS[method]} {found[0]['release'] or ''}".strip(),
                 *(spread([ratio(row, whole) for row in found]) for whole in (True, False)),
                 f"{there} of {len(found)}",
                 *(", ".join(middle(each, key) for each in (found, ours)) for key in FINDINGS),
@@ -226,46 +227,48 @@ def curves(rows: list[Row], key: str) -> bytes:
     with figures.style():
         height = 2.5 * (len(problems) // 2 + 1)
         figure, axes = figures.canvas(len(problems) // 2 + 1, 2, height=height)
-        handles = {}
         for ax, (problem,) in zip(axes, problems, strict=False):
             here = [row for row in rows if row["problem"] == problem]
             for (method, start), found in grouped(here, "method", "start").items():
                 if method in METHODS:
-                    line = draw(ax, found, key, strokes[method], start)
-                    handles.setdefault(METHODS[method], line)
-            for control, dash in zip(CONTROLS, ((1, 2), (6, 3)), strict=True):
+                    draw(ax, found, key, strokes[method], start)
+            for control, dash in CONTROLS.items():
                 level = median(row[key] for row in here if row["method"] == control)
-                look = {"color": GRAY, "linewidth": 1.1, "linestyle": (0, dash)}
-                handles.setdefault(control, ax.axhline(level, **look))
+                ax.axhline(level, color=GRAY, linewidth=1.1, linestyle=dash)
             ax.set_xscale("log")
             ax.set_yscale("log")
             ax.set_title(problem.replace("/", "\n", 1), size=SMALL)
         for ax in axes[len(problems) :]:
             ax.axis("off")
-        legend(axes[len(problems)], handles)
+        legend(axes[len(problems)], strokes)
         figure.supxlabel("processor seconds", size=TEXT)
         figure.supylabel(AXES[key], size=TEXT)
         return figures.png(figure)
 
 
-def draw(ax: Any, rows: list[Row], key: str, stroke: Any, start: str) -> Any:
-    """One method from one start; returns its line for the legend."""
+def draw(ax: Any, rows: list[Row], key: str, stroke: Any, start: str) -> None:
+    """One method from one start, with a marker where it ends."""
     seconds, spread = band(rows, key)
     low, middle, high = zip(*spread, strict=True)
     ax.fill_between(seconds, low, high, color=stroke.color, alpha=0.13, linewidth=0)
     look = {"color": stroke.color, "marker": stroke.marker, "markevery": [-1], "linewidth": 1.4}
-    (line,) = ax.plot(seconds, middle, "-" if start == "published" else "--", **look)
-    return line
+    ax.plot(seconds, middle, STARTS[start], **look)
 
 
-def legend(ax: Any, handles: dict[str, Any]) -> None:
+def legend(ax: Any, strokes: dict[str, Any]) -> None:
     """Methods and controls in a panel of their own, and what solid and dashed mean."""
     from matplotlib.lines import Line2D
 
-    starts = {"published start": "-", "paled start": "--"}
-    lines = {word: Line2D([], [], color="black", linestyle=look) for word, look in starts.items()}
-    handles = handles | lines
-    ax.legend(handles.values(), handles.keys(), loc="center left", labelspacing=0.25)
+    from aelib.figures.theme import GRAY, INK
+
+    looks = {
+        METHODS[method]: {"color": stroke.color, "marker": stroke.marker}
+        for method, stroke in strokes.items()
+    }
+    looks |= {name: {"color": GRAY, "linestyle": dash} for name, dash in CONTROLS.items()}
+    looks |= {f"{name} start": {"color": INK, "linestyle": dash} for name, dash in STARTS.items()}
+    lines = [Line2D([], [], **{"linewidth": 1.4, **look}) for look in looks.values()]
+    ax.legend(lines, looks, loc="center left", labelspacing=0.25)
 
 
 def setup(app: Sphinx) -> None:
