@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from aelib import checks, random, runtime
 from aelib.inversion.descent import Task, descend, reference_noise
+from aelib.inversion.folding import folded
 from aelib.inversion.nodes import check_model, check_names, device_of
 from aelib.inversion.parameterization import image_shape
 from aelib.inversion.probe import check_layers
@@ -128,7 +129,9 @@ def invert(
                 if interrupted.is_set():
                     break
                 size = batch_size or _batch_size(recipe, inits[0, :1], needed[name])
-                with reader(model, name, forward, **how) as read:
+                # O(x), m_r and the search are all of the same folded model.
+                fold = folded(model, name, originals[:2], forward, channels_last)
+                with fold, reader(model, name, forward, **how) as read:
                     batch = partial(descend, task, name, read, interrupted=interrupted, bar=bar)
                     results[name] = _joined(_in_batches(batch, runs, size, bar), task)
     return Inversion(originals.cpu().clone(), seeds, results)
