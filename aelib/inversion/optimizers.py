@@ -141,7 +141,7 @@ class LBFGS:
             "direction": torch.zeros_like(point),
             "slope": none.clone(),
             "length": none + 1,
-            "losses": none[:, None].expand(-1, self.memory) - float("inf"),
+            "losses": none[:, None].expand(-1, self.memory) - float("inf"),  # before the first
             # A ring of steps, one of gradient changes, and a place for those not taken in.
             "pairs": point.new_zeros(rows, 2 * m + 1, n),
             "products": empty.repeat(rows, 2, 1, 1),  # sᵢ·yⱼ for i ≤ j, yᵢ·yⱼ; oldest first
@@ -154,11 +154,11 @@ class LBFGS:
         """The state after one evaluation at state["point"]."""
         losses, length = state["losses"], state["length"]
         moved = torch.stack([state["point"], gradient, gradient], 1)  # (rows, 3, n)
-        moved[:, 0] -= state["from"]
-        moved[:, 1] -= state["gradient"]
+        moved[:, 0].sub_(state["from"])
+        moved[:, 1].sub_(state["gradient"])
         squares = (moved @ moved.mT).double()  # of the step, the gradient's change, the gradient
-        begun = losses[:, -1].isfinite()
-        finite = loss.isfinite() & squares[:, 2, 2].isfinite()
+        begun = losses[:, -1] > -float("inf")
+        finite = (loss + squares[:, 2, 2]).abs() < float("inf")
         bound = losses.amax(1) + self.armijo * length * state["slope"]
         accepted = finite & (~begun | (loss <= bound))  # (rows,)
 
