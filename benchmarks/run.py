@@ -15,6 +15,7 @@ from pathlib import Path
 
 import imports
 import inversion
+import inversion_recipes
 import inversion_scale
 import overhead
 import sampler
@@ -32,6 +33,7 @@ PARTS = {
     "unet": unet,
     "imports": imports,
     "inversion": inversion,
+    "inversion recipes": inversion_recipes,
     "inversion scale": inversion_scale,
 }
 

@@ -131,9 +131,9 @@ class LBFGS:
 
     def init(self, point: Tensor, steps: int) -> State:
         """The state before the first step, for points (rows, n)."""
-        rows, n = point.shape
+        (rows, n), m = point.shape, self.history_size
         none = point.new_zeros(rows)
-        pairs = point.new_zeros(rows, 2 * self.history_size, n)  # steps, then gradient changes
+        empty = torch.eye(m, dtype=torch.float64, device=point.device)
         return {
             "point": point,
             "from": point.clone(),  # the last point accepted, with its gradient and slope
@@ -141,9 +141,10 @@ class LBFGS:
             "direction": torch.zeros_like(point),
             "slope": none.clone(),
             "length": none + 1,
-            "losses": none[:, None].expand(-1, self.memory) + float("inf"),
-            "pairs": pairs,
-            "products": point.new_zeros(rows, 2 * self.history_size, 2 * self.history_size),
+            "losses": none[:, None].expand(-1, self.memory) - float("inf"),  # before the first
+            # A ring of steps, one of gradient changes, and a place for those not taken in.
+            "pairs": point.new_zeros(rows, 2 * m + 1, n),
+            "products": empty.repeat(rows, 2, 1, 1),  # sᵢ·yⱼ for i ≤ j, yᵢ·yⱼ; oldest first
             "n_pairs": none.long(),  # taken in so far
             "backtracks": none.clone(),
             "stalled": none.bool(),
@@ -151,88 +152,83 @@ class LBFGS:
 
     def step(self, state: State, loss: Tensor, gradient: Tensor) -> State:
         """The state after one evaluation at state["point"]."""
-        begun = torch.isfinite(state["losses"][:, -1])
-        worst = torch.where(torch.isfinite(state["losses"]), state["losses"], -float("inf")).amax(1)
-        bound = worst + self.armijo * state["length"] * state["slope"]
-        finite = torch.isfinite(loss) & torch.isfinite(gradient.abs().amax(1))
+        losses, length = state["losses"], state["length"]
+        moved = torch.stack([state["point"], gradient, gradient], 1)  # (rows, 3, n)
+        moved[:, 0].sub_(state["from"])
+        moved[:, 1].sub_(state["gradient"])
+        squares = (moved @ moved.mT).double()  # of the step, the gradient's change, the gradient
+        begun = losses[:, -1] > -float("inf")
+        finite = (loss + squares[:, 2, 2]).abs() < float("inf")
+        bound = losses.amax(1) + self.armijo * length * state["slope"]
         accepted = finite & (~begun | (loss <= bound))  # (rows,)
 
-        state = self._remember(state, accepted & begun, gradient)
+        lengths = (squares[:, 0, 0] * squares[:, 1, 1]).sqrt()
+        upwards = squares[:, 0, 1] > 1e-6 * lengths  # curvature
+        state, dots = self._remember(state, accepted & begun & upwards, moved)
+        direction = self._direction(state, dots, gradient, loss, squares[:, 2, 2])
         row = accepted[:, None]
-        start = torch.where(row, state["point"], state["from"])
-        gradient_at = torch.where(row, gradient, state["gradient"])
-        losses = torch.where(
-            row, torch.cat([state["losses"][:, 1:], loss[:, None]], 1), state["losses"]
-        )
+        # Into the old state's memory: new memory costs more than what is put into it.
+        start = torch.where(row, state["point"], state["from"], out=state["from"])
+        gradient = torch.where(row, gradient, state["gradient"], out=state["gradient"])
+        direction = torch.where(row, direction, state["direction"], out=state["direction"])
 
-        direction = torch.where(row, self._direction(state, gradient_at, loss), state["direction"])
-        slope = torch.where(accepted, (direction * gradient_at).sum(1), state["slope"])
+        slope = torch.where(accepted, (direction * gradient).sum(1), state["slope"])
         # A parabola through the slope and both losses says how far to go back, within reason.
-        rise = loss - state["losses"][:, -1] - state["length"] * state["slope"]
-        parabola = -state["length"].square() * state["slope"] / (2 * rise)
+        rise = loss - losses[:, -1] - length * state["slope"]
+        parabola = -length.square() * state["slope"] / (2 * rise)
         shorter = parabola.where(finite & (rise > 0), 0.0)
-        shorter = torch.minimum(shorter, 0.5 * state["length"])
-        shorter = torch.maximum(shorter, 0.1 * state["length"])
+        shorter = shorter.minimum(0.5 * length).maximum(0.1 * length)
         length = torch.where(accepted, 1.0, shorter)
         backtracks = torch.where(accepted, 0.0, state["backtracks"] + 1)
-        return {
-            **state,
-            "point": start + length[:, None] * direction,
-            "from": start,
-            "gradient": gradient_at,
-            "direction": direction,
+        return state | {
+            "point": torch.addcmul(start, length[:, None], direction),
             "slope": slope,
             "length": length,
-            "losses": losses,
+            "losses": torch.where(row, torch.cat([losses[:, 1:], loss[:, None]], 1), losses),
             "backtracks": backtracks,
             "stalled": (backtracks >= self.max_backtracks)
             | (accepted & (slope >= 0))
             | (~begun & ~finite),
         }
 
-    def _remember(self, state: State, accepted: Tensor, gradient: Tensor) -> State:
-        """Take in the last step and gradient change of the rows whose trial was accepted."""
-        step = state["point"] - state["from"]
-        change = gradient - state["gradient"]
-        lengths = step.norm(dim=1) * change.norm(dim=1)
-        use = accepted & ((step * change).sum(1) > 1e-6 * lengths)  # curvature upwards
-        m, rows = self.history_size, torch.arange(len(step), device=step.device)
-        slot = state["n_pairs"] % m
-        pairs, products = state["pairs"], state["products"].clone()
-        for at, new in ((slot, step), (slot + m, change)):
-            pairs[rows, at] = torch.where(use[:, None], new, pairs[rows, at])
-        newest = torch.stack([pairs[rows, slot], pairs[rows, slot + m]], 2)  # (rows, n, 2)
-        dots = pairs @ newest  # (rows, 2·history_size, 2)
-        for at, column in ((slot, 0), (slot + m, 1)):
-            products[rows, at] = dots[..., column]
-            products[rows, :, at] = dots[..., column]
-        return {**state, "pairs": pairs, "products": products, "n_pairs": state["n_pairs"] + use}
+    def _remember(self, state: State, use: Tensor, moved: Tensor) -> tuple[State, Tensor]:
+        """Take in the last step and gradient change of the rows that are to use them.
 
-    def _direction(self, state: State, gradient: Tensor, loss: Tensor) -> Tensor:
-        """−H g for each row, from the pairs in the order they came."""
-        m, n_pairs, pairs = self.history_size, state["n_pairs"], state["pairs"]
-        age = torch.arange(m, device=n_pairs.device)
-        order = (n_pairs[:, None] + age) % m  # oldest first; slots not yet used come first
-        filled = age >= m - n_pairs.clamp_max(m)[:, None]  # (rows, m)
-        both = torch.cat([order, order + m], 1)
-        products = state["products"].gather(1, both[..., None].expand(-1, -1, 2 * m))
-        products = products.gather(2, both[:, None].expand(-1, 2 * m, -1)).double()
-        dots = (pairs @ gradient[..., None])[..., 0].gather(1, both).double()
-        square = filled[:, :, None] & filled[:, None]
-        steps_changes = products[:, :m, m:].where(square, 0.0)  # sᵢ·yⱼ
-        changes_changes = products[:, m:, m:].where(square, 0.0)
-        u, v = dots[:, :m].where(filled, 0.0), dots[:, m:].where(filled, 0.0)
-        curvature = steps_changes.diagonal(dim1=1, dim2=2)
-        newest = changes_changes[:, -1, -1]
-        norm = gradient.square().sum(1).double()
+        Returns:
+            The state, and (rows, 2, history_size): sᵢ·g and yᵢ·g of the pairs, oldest first.
+        """
+        m, pairs = self.history_size, state["pairs"]
+        rows = torch.arange(len(use), device=use.device)
+        slot = state["n_pairs"] % m
+        at = torch.stack([slot, slot + m], 1).where(use[:, None], 2 * m)
+        pairs[rows[:, None], at] = moved[:, :2]
+        n_pairs = state["n_pairs"] + use
+        order = (n_pairs[:, None] + torch.arange(m, device=use.device)) % m  # oldest first
+        # Of the gradient's change and the gradient with each step and each change.
+        dots = (moved[:, 1:] @ pairs[:, : 2 * m].mT).unflatten(2, (2, m))
+        dots = dots.gather(3, order[:, None, None].expand(-1, 2, 2, -1)).double()
+        products = state["products"].roll((-1, -1), (2, 3))
+        products[..., -1] = dots[:, 0]
+        products[:, 1, -1] = dots[:, 0, 1]
+        products = products.where(use[:, None, None, None], state["products"])
+        return state | {"n_pairs": n_pairs, "products": products}, dots[:, 1]
+
+    def _direction(
+        self, state: State, dots: Tensor, gradient: Tensor, loss: Tensor, norm: Tensor
+    ) -> Tensor:
+        """−H g for each row, from the pairs, their `dots` with g, and ‖g‖² for the first step."""
+        m, n_pairs = self.history_size, state["n_pairs"]
+        steps_changes, changes_changes = state["products"].unbind(1)
+        curvature = steps_changes.diagonal(dim1=1, dim2=2)[..., None]
+        u, v = dots[..., None].unbind(1)  # (rows, history_size, 1)
         polyak = loss.double().abs() / norm.where(norm > 0, 1.0)
-        scale = torch.where(n_pairs > 0, curvature[:, -1] / newest.where(newest > 0, 1.0), polyak)
-        upper = steps_changes.triu() + torch.diag_embed((~filled).double())
-        a = torch.linalg.solve_triangular(upper, u[..., None], upper=True)
-        inner = torch.diag_embed(curvature) + scale[:, None, None] * changes_changes
-        right = inner @ a - (scale[:, None] * v)[..., None]
-        b = torch.linalg.solve_triangular(upper.mT, right, upper=False)
-        weights = torch.cat([b, -scale[:, None, None] * a], 1)[..., 0]  # in the order they came
-        weights = torch.zeros_like(weights).scatter(1, both, weights).to(gradient.dtype)
-        step = scale.to(gradient.dtype)[:, None] * gradient + (weights[:, None] @ pairs)[:, 0]
-        return -step
+        scale = curvature[:, -1, 0] / changes_changes[:, -1, -1]
+        scale = torch.where(n_pairs > 0, scale, polyak)[:, None, None]
+        a = torch.linalg.solve_triangular(steps_changes, u, upper=True)
+        right = torch.addcmul(curvature * a, scale, changes_changes @ a - v)
+        b = torch.linalg.solve_triangular(steps_changes.mT, right, upper=False)
+        weights = torch.stack([-b, scale * a], 1)[..., 0]  # (rows, 2, history_size), oldest first
+        age = (torch.arange(m, device=n_pairs.device) - n_pairs[:, None]) % m  # of each slot
+        weights = weights.gather(2, age[:, None].expand(-1, 2, -1)).flatten(1).to(gradient.dtype)
+        learnt = (weights[:, None] @ state["pairs"][:, : 2 * m])[:, 0]
+        return learnt.addcmul_(gradient, -scale[:, 0].to(gradient.dtype))

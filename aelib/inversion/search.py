@@ -14,6 +14,7 @@ from aelib.inversion import stopping
 from aelib.inversion.baselines import BASELINES, Baseline
 from aelib.inversion.classes import Classes
 from aelib.inversion.descent import Task, descend, reference_noise
+from aelib.inversion.folding import folded
 from aelib.inversion.leak import leaky
 from aelib.inversion.nodes import check_model, check_names, device_of
 from aelib.inversion.parameterization import image_shape
@@ -141,7 +142,13 @@ def invert(
             for name in names:
                 if interrupted.is_set():
                     break
-                with reader(model, name, forward, **how) as read, leaky(model, device) as leak:
+                # O(x), m_r and the search are all of the same folded model.
+                fold = folded(model, name, originals[:2], forward, channels_last)
+                with (
+                    fold,
+                    reader(model, name, forward, **how) as read,
+                    leaky(model, device) as leak,
+                ):
                     batch = partial(
                         descend, task, name, read, leak, interrupted=interrupted, bar=bar
                     )
