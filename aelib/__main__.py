@@ -154,21 +154,24 @@ def _invert(options: argparse.Namespace) -> int:
 
 def _pictures(out: Path, chunk: Chunk, options: argparse.Namespace, interrupted: bool) -> None:
     """The few images of `--image`, one by one, and their numbers in one file."""
+    found = chunk.inversion
+    if found is None:
+        return
     asked = ("model", "weights", "size", "recipe", "steps", "until", "precision", "image")
     result = {
         **{name: getattr(options, name) for name in asked},
         "machine": runtime.machine(),
         "versions": runtime.versions(),
-        **chunk.inversion.numbers(),
+        **found.numbers(),
     }
     runtime.write_whole(out / "result.json", (json.dumps(result, indent=1) + "\n").encode())
-    for layer, read in chunk.inversion.results.items():
-        for seed, row in zip(chunk.inversion.seeds, read.images, strict=True):
+    for layer, read in found.results.items():
+        for seed, row in zip(found.seeds, read.images, strict=True):
             for file, image in zip(chunk.files, row, strict=True):
                 name = f"{layer}_{Path(file).stem}_seed{seed}.png"
                 runtime.write_whole(out / name, figures.pixels_png(image))
-    if interrupted and chunk.inversion.layers:
-        runtime.write_whole(out / "grid.png", figures.png(chunk.inversion.figure()))
+    if interrupted and found.layers:
+        runtime.write_whole(out / "grid.png", figures.png(found.figure()))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -34,7 +34,6 @@ from aelib import random, runtime
 from aelib.inversion.descent import reference_noise
 
 STEPS = 150  # of the engine
-TRAINED = "trained" if "trained" in ae.inversion.RECIPES else "default"  # recipe for trained nets
 PHOTOS = ("astronaut", "chelsea", "coffee")
 STARTS = {"published": 1.0, "paled": 0.1}  # what is left of the contrast of N(0.7, 1/20)
 FACTORS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)  # on the published step size, for its best-tuned form
@@ -375,7 +374,7 @@ def measure_part(part: Part, quick: bool) -> list[dict]:
     share = 10 if quick else 1
     iterations = problem.iterations // share
     with runtime.threads(1):
-        recipe = TRAINED if problem.weights else "default"
+        recipe = "trained" if problem.weights else "default"
         ours = run(aelib, part, True, steps=STEPS // share, recipe=recipe)
         factor = best_factor(part.problem, part.start, TRIAL // share)
         found = {"aelib": ours, "badger2022": run(badger2022, part, steps=iterations)}

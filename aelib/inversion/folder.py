@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from aelib import checks, runtime
 from aelib.data.folder import image_files, listed, reason_of
 from aelib.data.pixels import check_channels, open_plain, tensor_of
-from aelib.inversion.chunks import LEFT_OUT, RUN, SHEET, TABLE, Chunk, Reasons, Store
+from aelib.inversion.chunks import LEFT_OUT, RUN, SHEET, TABLE, Chunk, Reasons, Store, Summary
 from aelib.inversion.descent import reference_noise
 from aelib.inversion.nodes import features
 from aelib.inversion.reading import OUTPUT, Forward
@@ -206,13 +206,15 @@ def invert_folder(
         interrupted = True
     if any(team.gather(interrupted)):
         return FolderInversion(store, None, {}, (), anew, True, under_way)
-    summary = team.gather(store.join() if team.rank == 0 else None)[0]
+    summary: Summary = team.gather(store.join() if team.rank == 0 else None)[0]
     if not summary.inverted:
         why = {reason: file for file, reason in reversed(summary.left_out.items())}
         first = _reasons({file: reason for reason, file in reversed(why.items())})
         got = checks.Described(f"none of {len(paths)}: {first}")  # each reason once
         raise ValueError(checks.message("images", "some that can be inverted", got))
-    return FolderInversion(store, *summary, anew, False, None)
+    return FolderInversion(
+        store, summary.inverted, summary.left_out, summary.reduced, anew, False, None
+    )
 
 
 @dataclass(frozen=True)

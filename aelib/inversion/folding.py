@@ -11,6 +11,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -151,4 +152,5 @@ def _multiply_add(scale: Tensor, shift: Tensor, x: Tensor) -> Tensor:
 
 
 def _activated(norm: nn.Module, first: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    return norm.act(norm.drop(first(x)))
+    act, drop = cast(nn.Module, norm.act), cast(nn.Module, norm.drop)
+    return act(drop(first(x)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -75,7 +75,7 @@ def parts(output: object, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
     if isinstance(output, Mapping):
         inside = output
     elif isinstance(output, tuple) and hasattr(output, "_fields"):
-        inside = output._asdict()
+        inside = cast(Any, output)._asdict()
     elif isinstance(output, tuple | list):
         inside = dict(enumerate(output))
     elif dataclasses.is_dataclass(output):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from torch import distributed
 
@@ -31,9 +32,9 @@ class Team:
         """The values of all processes, by rank, once the last has come here."""
         values = [value] * self.processes
         if self.group is not None:
-            distributed.all_gather_object(values, value, self.group)
+            distributed.all_gather_object(values, value, cast(distributed.ProcessGroup, self.group))
         return values
 
-    def share(self, items: list) -> list:
+    def share(self, items: Sequence) -> list:
         """This process's part of what all of them have before them."""
-        return items[self.rank :: self.processes]
+        return list(items[self.rank :: self.processes])

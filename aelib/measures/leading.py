@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aelib import checks, random, runtime
-from aelib.measures.evaluate import as_images
+from aelib.measures.evaluate import Model, as_images
 from aelib.measures.seeds import Seeds, over_seeds
 from aelib.models import evaluating
 
@@ -92,7 +92,7 @@ def leading_singular_values(
     checks.whole(oversampling, "oversampling", least=0)
     checks.function(model, "model", "an nn.Module")
     # Torch's other ways to do attention can be differentiated once only.
-    with evaluating(model), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+    with evaluating(cast(Model, model)), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         found = [
             _leading(_Jacobian(model, image, rows), k, iterations, oversampling, seed)
             for image in images.split(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -60,15 +60,20 @@ def normalization(
 
 def _statistics(name: str, weights: Weights | None) -> tuple[Color, Color]:
     if name == LITE0:
-        return (127 / 255,) * 3, (128 / 255,) * 3
+        return _color([127 / 255] * 3), _color([128 / 255] * 3)
     if source(name) == "timm":
         config = import_timm(name).get_pretrained_cfg(timm_name(name))
-        return tuple(config.mean), tuple(config.std)
+        return _color(config.mean), _color(config.std)
     if name in ("googlenet", "inception_v3"):  # torchvision changes the usual ones inside the net
-        return (0.5,) * 3, (0.5,) * 3
+        return _color([0.5] * 3), _color([0.5] * 3)
     entries = torchvision_entries(name)
     transforms = entries.get(str(weights), entries["DEFAULT"]).transforms()
-    return tuple(transforms.mean), tuple(transforms.std)
+    return _color(transforms.mean), _color(transforms.std)
+
+
+def _color(values: Sequence[float]) -> Color:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _normalized(model: nn.Module, images: Tensor, mean: Color, deviation: Color) -> Tensor:
