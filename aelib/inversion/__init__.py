@@ -11,6 +11,7 @@ all, `result` is what comes back, and `classes`, `baselines` and `null` say what
 """
 
 from aelib.inversion.baselines import Baseline
+from aelib.inversion.chunks import Chunk
 from aelib.inversion.folder import FolderInversion, invert_folder
 from aelib.inversion.losses import SumL1, TotalVariation, cosine, l1, l2
 from aelib.inversion.nodes import Layer, Layers, features, layers
@@ -29,6 +30,7 @@ __all__ = [
     "Adam",
     "Baseline",
     "Blur",
+    "Chunk",
     "FolderInversion",
     "Fourier",
     "GradientDescent",

@@ -27,12 +27,16 @@ Reasons = dict[str, str]  # by file
 
 
 class Chunk(NamedTuple):
-    """Some of the images, once they are done with."""
+    """Some of the images of a folder, once they are done with.
 
-    files: tuple[str, ...]  # those inverted
-    inversion: Inversion | None  # of these; None where there are none
-    left_out: Reasons  # why the others were not inverted
-    reduced: tuple[str, ...]  # those whose colours were cut to 8 bits a channel
+    files: those inverted. inversion: of these, or None where there are none. left_out: why the
+    others were not, by file. reduced: those whose colours were cut to 8 bits a channel.
+    """
+
+    files: tuple[str, ...]
+    inversion: Inversion | None
+    left_out: Reasons
+    reduced: tuple[str, ...]
 
 
 class Summary(NamedTuple):

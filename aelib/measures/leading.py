@@ -21,9 +21,8 @@ PROBES = 16  # random vectors that measure what the leading directions leave
 class Leading(NamedTuple):
     """The largest singular values of the Jacobian at each image, and how much there is in all.
 
-    Attributes:
-        values: (n, k), falling, ≥ 0.
-        energy: ‖J‖²_F, the sum of the squares of all singular values, estimated; (n,).
+    values: (n, k), falling, ≥ 0. energy: ‖J‖²_F, the sum of the squares of all singular values,
+    estimated; (n,).
     """
 
     values: Tensor
