@@ -19,7 +19,7 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -77,15 +77,19 @@ class Part(NamedTuple):
     seed: int
 
 
-def parts(quick: bool, problem: str | None = None) -> list[Part]:
-    """All parts, or those of one problem; quickly, one photograph and seed of each."""
+def parts(quick: bool, problems: Collection[str] = ()) -> list[Part]:
+    """All parts, or those of some problems; quickly, one photograph and seed of each.
+
+    A run cut short has a bit of everything: each problem's first pair comes before any second one,
+    and the first pairs are of different photographs and seeds.
+    """
     found = []
-    for name in PROBLEMS if problem is None else [problem]:
+    for name in problems or PROBLEMS:
         pairs = list(itertools.product(PHOTOS, PROBLEMS[name].seeds))
-        found += [
-            Part(name, start, *pair) for pair in pairs[: 1 if quick else None] for start in STARTS
-        ]
-    return found
+        pairs.sort(key=lambda pair: (pair[1] - PHOTOS.index(pair[0])) % len(PHOTOS))
+        for place, pair in enumerate(pairs[: 1 if quick else None]):
+            found += [(place, Part(name, start, *pair)) for start in STARTS]
+    return [part for _, part in sorted(found, key=lambda one: one[0])]
 
 
 @cache

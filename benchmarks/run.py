@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument(
         "--problem",
         choices=inversion.PROBLEMS,
-        help="of the inversion, one problem; several processes may each take another",
+        nargs="+",
+        default=(),
+        help="of the inversion, some problems; several processes may each take others",
     )
     parser.add_argument(
         "--fresh",
