@@ -139,6 +139,7 @@ class Record:
         self.m_r = float((moved - target).norm())
         self.m_i_gray = float((image - 0.5).norm())
         self.seconds, self.evaluations, self.since = 0.0, 0, time.process_time()
+        self.most = math.inf  # evaluations; what is looked at after them is no search
         self.m_g, self.f, self.kept = math.inf, math.inf, start
         self.times: list[float] = []  # when the curve has its next points
         self.curve: list[tuple[float, float, float]] = []  # seconds, m_g / m_r, f
@@ -146,6 +147,8 @@ class Record:
 
     def note(self, given: Tensor, features: Tensor) -> None:
         """Take in one evaluation of the net."""
+        if self.evaluations >= self.most:
+            return
         now = time.process_time()
         self.seconds += now - self.since
         if given.shape == self.image.shape:
@@ -201,7 +204,7 @@ class Cut(nn.Module):
         self.cutting = False
 
         def reached(module: nn.Module, inputs: tuple, features: Tensor) -> None:
-            if self.record is not None:
+            if self.record is not None and "given" in self.seen:
                 self.record.note(self.seen["given"], features.detach())
             if self.cutting:
                 self.seen["features"] = features
@@ -212,7 +215,14 @@ class Cut(nn.Module):
     def through(self, net: nn.Module, images: Tensor) -> Tensor:
         """The whole net, as `invert` takes it; it stops at the layer by itself."""
         self.seen["given"] = images.detach()
-        return self.way(net, images)
+        try:
+            return self.way(net, images)
+        finally:
+            self.seen.pop("given", None)
+
+    def searched(self, net: nn.Module, images: Tensor) -> Tensor:
+        """The same, but the classes that `invert` asks for, without gradient, are not noted."""
+        return (self.through if images.requires_grad else self.way)(net, images)
 
     def forward(self, images: Tensor) -> Tensor:
         self.cutting = True
@@ -253,9 +263,10 @@ def init(part: Part) -> Tensor:
 
 def aelib(net: Cut, record: Record, steps: int, recipe: str) -> None:
     """The engine, as a reader calls it, but for beginning where all begin."""
+    record.most = steps + 1
     begun = dataclasses.replace(ae.inversion.RECIPES[recipe], init_contrast=1.0)
     ae.invert(net.net, record.image, net.layer, recipe=begun, steps=steps, init=record.start,
-              forward=net.through, log_at=1)  # fmt: skip
+              forward=net.searched, log_at=1)  # fmt: skip
 
 
 def badger2022(

@@ -31,7 +31,7 @@ TRIED = {
     "trained, steeper spectrum": replace(TRAINED, parameterization=Fourier(slope=1.5)),
     "default, Adam": replace(DEFAULT, optimizer=Adam(0.1)),
 }
-PLATEAU, MOST = LevelledOff(), 3000
+PLATEAU, MOST = LevelledOff(), 2000
 
 
 def measure(quick: bool) -> list[dict]:

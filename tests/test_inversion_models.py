@@ -19,6 +19,12 @@ from aelib.inversion import Fourier, features, invert, layers
 IMAGES = torch.rand(2, 3, 8, 8, generator=random.generator(0))
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    with random.seeded(0):  # a net drawn anew each time may have a unit that is off everywhere
+        yield
+
+
 def tall(side, channels=3):
     return torch.rand(1, channels, side, side, generator=random.generator(1))
 
@@ -253,7 +259,7 @@ def test_each_call_of_a_layer_has_a_name():
 def test_nothing_behind_a_call_is_computed():
     net = Thrice()
     invert(net, IMAGES, "relu#1", steps=5)
-    assert net.reached == 1  # when the layers were looked at
+    assert net.reached == 2  # when the layers were looked at, and when classes were
 
 
 def test_a_part_of_a_call():
@@ -565,8 +571,11 @@ def test_one_look_serves_all_layers(n, asked, expected):
     net.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
     images = torch.rand(n, 3, 8, 8, generator=random.generator(0))
     result = invert(net, images, asked, steps=1)
-    for layer in result:  # before and after folding; aimed at, moved, and two evaluations
-        expected = expected + [min(n, 2)] * (1 if layer == "0" else 2) + [n] * 4
+    expected = expected + [n] * 2  # the classes of the images and of the starts
+    for layer in result:
+        folding = 1 if layer == "0" else 2  # before and after
+        # Aimed at, moved, two baselines, two evaluations, and the class of what was found.
+        expected = expected + [min(n, 2)] * folding + [n] * 7
     assert rows == expected
 
 
@@ -574,4 +583,5 @@ def test_the_look_goes_no_deeper_than_the_last_layer():
     net, rows = small(), []
     net[3].register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
     invert(net, IMAGES, ["0", "2"], steps=1)
-    assert rows == [2]
+    # Behind the layers only once; the rest asks for classes: of images, starts and what was found.
+    assert rows == [2] + [2] * 2 + [2] * 2

@@ -15,11 +15,13 @@ def make(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess:
     """One target, with this Python for .venv's, and nothing installed first."""
     ready = tmp_path / "ready"
     ready.touch()
+    # Under another make this one would announce itself.
+    outside = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        ["make", *arguments, "PY=python", f"READY={ready}"],
+        ["make", "--no-print-directory", *arguments, "PY=python", f"READY={ready}"],
         cwd=ROOT,
-        env={**os.environ, "PATH": path, "CUDA_VISIBLE_DEVICES": ""},
+        env={**outside, "PATH": path, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
     )

@@ -59,10 +59,12 @@ class FolderInversion:
 
     @property
     def out(self) -> Path:
+        """The folder everything was written to."""
         return self.store.out
 
     @property
     def files(self) -> int:
+        """How many images were found."""
         return sum(map(len, self.store.chunks))
 
     def chunks(self) -> Iterator[Chunk]:
