@@ -39,8 +39,6 @@ class FolderInversion:
     """What `invert_folder` did. Print it; go through `chunks()` for the images.
 
     Attributes:
-        out: the folder it is in.
-        files: how many image files there were.
         inverted: how many were inverted; None after Ctrl-C, when it was not counted.
         left_out: why the others were not, by file.
         reduced: the files whose colours were cut to 8 bits a channel.
