@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 import torch
 import torchvision
+from test_inversion_input import Plain
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -426,17 +427,6 @@ def test_the_first_floating_weight_decides():
     assert found["output"].dtype == torch.float32
     with pytest.raises(TypeError, match=r"torch.float32, as the first of the weights is"):
         features(net, IMAGES.double(), "2")
-
-
-class Plain(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, images):
-        return self.function(images)
 
 
 # --- Sizes ---------------------------------------------------------------------------------------
