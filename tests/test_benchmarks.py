@@ -106,15 +106,15 @@ def test_the_pages_tables_have_what_they_name():
 
 @pytest.fixture
 def inversion(bench, monkeypatch):
-    """The inversion's suite on a tiny net, one seed of two; the peers that need installing out."""
+    """The inversion's suite on a tiny net, two photographs; the peers that need installing out."""
     module = bench.module.inversion
-    tiny = module.Problem("tiny", "1", size=32, seeds=(0, 1), iterations=6)
+    tiny = module.Problem("tiny", "1", size=32, iterations=6)
     net = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(1350, 5))
     for name, value in {
         "PROBLEMS": {"tiny": tiny},
         "STEPS": 6,
         "TRIAL": 2,
-        "PHOTOS": ("chelsea",),
+        "PHOTOS": ("chelsea", "coffee"),
         "release": lambda package: None,
     }.items():
         monkeypatch.setattr(module, name, value)
@@ -145,7 +145,7 @@ def counting(monkeypatch, module, fail_at=None):
 
 def test_every_row_has_what_is_promised(bench, inversion):
     rows = bench()["inversion"]["rows"]
-    assert len(rows) == 2 * 2 * 5  # starts, seeds; ours, two loops, two controls
+    assert len(rows) == 2 * 2 * 5  # starts, photographs; ours, two loops, two controls
     assert {row["method"] for row in rows} == {
         "aelib", "badger2022", "badger2022-tuned", "mean colour", "thumbnail",
     }  # fmt: skip

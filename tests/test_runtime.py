@@ -347,6 +347,21 @@ def test_devices_are_named_in_one_file():
     assert named <= {"random.py", "runtime/device.py", "runtime/memory.py", "runtime/session.py"}
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling …"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("shapes do not fit"), False),
+        (ValueError("CUDNN_STATUS_ALLOC_FAILED"), False),
+    ],
+)
+def test_what_says_that_memory_ran_out(error, told):
+    assert runtime.out_of_memory(error) == told
+
+
 HEAVY = (
     "matplotlib",
     "sklearn",

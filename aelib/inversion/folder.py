@@ -19,7 +19,7 @@ from aelib.data.pixels import check_channels, open_plain, tensor_of
 from aelib.inversion.chunks import LEFT_OUT, RUN, SHEET, TABLE, Chunk, Reasons, Store, Summary
 from aelib.inversion.descent import reference_noise
 from aelib.inversion.nodes import features
-from aelib.inversion.reading import OUTPUT, Forward
+from aelib.inversion.reading import OUTPUT, Forward, alike
 from aelib.inversion.result import FORMAT
 from aelib.inversion.search import invert
 from aelib.inversion.team import Team
@@ -300,8 +300,7 @@ def _silent(layer: str, pair: Tensor) -> str:
         return ""  # no image's fault: `invert` refuses the layer
     if not pair.isfinite().all():
         return f"{layer} is not finite"
-    rounding = 4 * torch.finfo(pair.dtype).eps * pair[0].abs().max()
-    if (pair[0] - pair[1]).abs().max() <= rounding:
+    if alike(*pair):
         return f"{layer} is the same for x and x + n, so it says nothing of x"
     return ""
 
@@ -361,9 +360,14 @@ def _paths(images: str | Path | Sequence[str | Path], out: Path) -> dict[str, Pa
 
 
 def _digest_of_files(paths: dict[str, Path]) -> str:
-    """A short fingerprint of names and lengths in bytes."""
-    sizes = {file: path.stat().st_size if path.exists() else None for file, path in paths.items()}
-    return _short(repr(sizes))
+    """A short fingerprint of names and contents."""
+    digests: dict[str, str | None] = {}
+    for name, path in paths.items():
+        try:
+            digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            digests[name] = None  # cannot be read: listed as left out
+    return _short(repr(digests))
 
 
 def _digest_of_model(model: nn.Module) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aelib.inversion.nodes import PRECISE, check_ran, trace
-from aelib.inversion.reading import Forward, catching, first_line, weights_dtype
+from aelib.inversion.reading import Forward, alike, catching, first_line, weights_dtype
 from aelib.runtime import out_of_memory
 
 AT_ONCE = 8  # images looked at together, each beside one moved by noise
@@ -137,8 +137,7 @@ def _check_each(
             first, second = features.flatten(1).chunk(2)
             for row, (here, there) in enumerate(zip(first, second, strict=True), rows.start):
                 _check_finite(name, row, here, there)
-                # They differ by more than rounding.
-                if (here - there).abs().max() > 4 * torch.finfo(here.dtype).eps * here.abs().max():
+                if not alike(here, there):
                     live.add(name)
 
     with torch.no_grad(), catching(model, names, forward) as catch:

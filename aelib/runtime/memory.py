@@ -60,6 +60,7 @@ def check_memory(what: str, need: int, device: torch.device | None, instead: str
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device, the processor included, had no memory left."""
+    words = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(each in str(error) for each in words)
     )
