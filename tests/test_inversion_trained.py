@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 import aelib as ae
 from aelib import random
-from aelib.inversion import Fourier, LevelledOff, Recipe, invert
+from aelib.inversion import Fourier, GradientDescent, LevelledOff, Pixels, Recipe, invert
 from aelib.inversion.equalizer import equalized
 from aelib.inversion.leak import leaky
 from aelib.inversion.stopping import Until, until
@@ -74,6 +75,28 @@ def test_a_leak_turns_on_units_that_are_off():
     assert flat.stopped == (("stalled",),)
     assert float(flat.m_i / flat.m_i_start) == 1
     assert float(leaking["output"].m_i / leaking["output"].m_i_start) < 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class GivingUp(GradientDescent):
+    """Plain descent whose line search fails at its third step, as one may on a leaky gradient."""
+
+    def step(self, state, loss, gradient):
+        state = super().step(state, loss, gradient)
+        return {**state, "stalled": state["stalled"] | (state["done"] >= 3)}
+
+
+def test_a_search_that_stalls_while_the_gradient_leaks_begins_anew():
+    model, x = net(), pictures()
+    recipe = Recipe(parameterization=Pixels(), optimizer=GivingUp(1.0))
+    plain = invert(model, x, "1", recipe=recipe, steps=20)["1"]
+    assert plain.iterations.tolist() == [[3, 3]]
+    assert plain.stopped == (("stalled", "stalled"),)
+    leaky_first = dataclasses.replace(recipe, leak=0.2, leak_steps=7)
+    again = invert(model, x, "1", recipe=leaky_first, steps=20)["1"]
+    assert again.iterations.tolist() == [[9, 9]]  # anew after 3 and 6; at 9 the gradient is true
+    assert again.stopped == (("stalled", "stalled"),)
+    assert (again.m_g < plain.m_g).all()
 
 
 # --- Larger steps where a layer hears little -----------------------------------------------------

@@ -90,6 +90,11 @@ def descend(
         state, images, losses, m_g = evaluate(state, aim)
         reached = m_g <= aim["limit"]
         best.update(batch, images, losses, m_g, reached)
+        stuck = state["stalled"] & losses.isfinite()
+        if leak.on and bool(stuck.any()):
+            # A line search may fail on a gradient that is not the loss's: the search begins anew.
+            points = parameterization.to_parameters(best.images[batch.rows])
+            state = _where(stuck, recipe.optimizer.init(points, task.steps), state)
         ended = {"reached": reached, "stalled": state["stalled"] & losses.isfinite()}
         ended["diverged"] = state["stalled"] & ~losses.isfinite()
         if levels is not None:
@@ -114,6 +119,14 @@ def descend(
     fields |= baselines(read, originals, targets)
     fields["m_i_start"] = (init - originals).flatten(1).norm(dim=1)
     return {key: values.cpu() for key, values in fields.items()} | {"stopped": batch.stopped()}
+
+
+def _where(rows: Tensor, these: State, others: State) -> State:
+    """The state of `these` in some rows, of `others` in the rest."""
+    return {
+        key: torch.where(rows.view(-1, *(1,) * (value.ndim - 1)), these[key], value)
+        for key, value in others.items()
+    }
 
 
 def _parameterization(recipe: Recipe, read: Read, image: Tensor) -> Parameterization:
