@@ -259,6 +259,26 @@ def test_a_full_run_in_chunks_is_that_of_all_its_seeds_and_is_resumed(laboratory
     assert ran == [0, 2, 4, 0]
 
 
+def test_a_full_run_can_be_cut_along_a_list(laboratory, tmp_path):
+    def run(photographs):
+        show = {"traces": {"steps": np.arange(3), **{name: len(name) for name in photographs}}}
+        values = [random.moved(0) + len(name) for name in photographs]
+        readings = {"kappa": values, "identity": [1.0] * len(values)}
+        return experiments.Result(readings, show, keep=("traces",))
+
+    three = {"photographs": ["cat", "coffee", "rockets"]}
+    experiment = made(run, short=three, full=three)
+    laboratory(dataclasses.replace(experiment, chunk=2, chunked="photographs"))
+    experiments.measure("9.1", tmp_path)
+    result = experiments.full_result("9.1", tmp_path)
+    assert result["kappa"].tolist() == [3, 6, 7]
+    traces = result.show["traces"]
+    assert [int(traces[name]) for name in three["photographs"]] == [3, 6, 7]
+    assert traces["steps"].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="chunked: expected a known name, got 'seeds'"):
+        dataclasses.replace(experiment, chunk=2)
+
+
 def test_a_run_of_other_settings_is_not_resumed(laboratory, tmp_path, monkeypatch):
     ran: list[int] = []
     experiment = dataclasses.replace(made(counted(ran, stop_at=4)), chunk=2, full={"seeds": 5})
