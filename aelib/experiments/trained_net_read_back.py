@@ -233,6 +233,7 @@ def run(
         size: pixels a side.
         leading: how many of the Jacobian's singular values are found, at blocks 8 and 15.
     """
+    states = nets(size)  # or there is nothing to read
     every = _photographs(size)
     images = every[
         [[*CROPS].index(checks.choice(name, "photographs", CROPS)) for name in photographs]
@@ -247,7 +248,7 @@ def run(
         "trace": {},
         "snapshots": {},
     }
-    for state, net in nets(size).items():
+    for state, net in states.items():
         asked = [layer for layer in layers if state != "other weights" or LAYERS[layer] in MIDDLE]
         snapshots: dict[str, list[Tensor]] = {layer: [] for layer in asked}
 
