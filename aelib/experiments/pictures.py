@@ -21,7 +21,7 @@ def on_screen(images: Tensor) -> Tensor:
     return (images.detach().clamp(0, 1) * 255).round() / 255
 
 
-def to_jpeg(images: Tensor, quality: int = 90) -> np.ndarray:
+def to_jpeg(images: Tensor, quality: int = 85) -> np.ndarray:
     """Square colour images as the bytes of one JPEG file, side by side: a fifth of `on_screen`'s.
 
     Args:
