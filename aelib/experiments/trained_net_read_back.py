@@ -350,7 +350,12 @@ def picture(result: Result, photographs: Sequence[str] = ("chelsea", "coffee")) 
             labels.append(state)
             values = [float(result[state, place, "f"][i]) for place in places]
             notes.append(["", *(f"{f:.3f}" if f < 0.01 else f"{f:.2f}" for f in values)])
-    return figures.grid(rows, labels=labels, columns=["photograph", *places], notes=notes)
+    return figures.grid(
+        rows,
+        labels=labels,
+        columns=["input", *(place.replace(" ", "\n") for place in places)],
+        notes=notes,
+    )
 
 
 def depth_picture(result: Result) -> Figure:
@@ -369,6 +374,7 @@ def depth_picture(result: Result) -> Figure:
         xlabel="",
         ylabel="leftover f",
         logy=True,
+        legend="ends",
         ax=ax,
     )
     ax.set_xticks(range(len(places)), places)
@@ -390,7 +396,7 @@ def search_picture(result: Result, photograph: str = FOLLOWED) -> Figure:
                 ratio, f, color=look.color, marker=look.marker, linestyle=look.dash, label=place
             )
         ax.set_title(state)
-        ax.set_xlabel("m_g/m_r")
+        ax.set_xlabel("$m_g/m_r$")
         ax.invert_xaxis()
     axes[0].set_ylabel("leftover f")
     axes[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
