@@ -57,7 +57,7 @@ RECIPES = dict.fromkeys(LAYERS.values(), TRAINED) | {
     place: dataclasses.replace(TRAINED, leak=0.0) for place in ("block 12", "block 15", "head")
 }
 WHAT = "leftover f, the share of the start's error that is left after the search"
-PLATEAU = "the search has gone on until twice as many evaluations change f by less than 2 %"
+PLATEAU = "a search goes on until twice as many evaluations change f by less than 2 %, or to 2,000"
 
 FADING = Claim(
     id="4.16",
