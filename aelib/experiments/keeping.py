@@ -141,7 +141,7 @@ class Scratch:
         self._note, self._made_with = note, made_with
 
     def load(self, first: int) -> Result | None:
-        """The chunk that begins with seed `first`; None where it was not done."""
+        """The chunk that begins with unit `first`; None where it was not done."""
         file = self.folder / f"{first}.npz"
         if not file.is_file():
             return None

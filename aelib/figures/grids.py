@@ -40,6 +40,7 @@ def grid(
     *,
     labels: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
+    notes: Sequence[Sequence[str]] | None = None,
     title: str | None = None,
     cell: float = 1.1,
     width: float = WIDTH,
@@ -53,13 +54,15 @@ def grid(
             A row with fewer images than the longest ends early.
         labels: one text a row, at its left; a line break makes it two lines.
         columns: one text a column, above it.
+        notes: for each row a short text an image, in its lower left corner; "" for none.
         title: a line above the picture.
         cell: the largest side of an image, in inches.
         width: the largest width of the figure, in inches.
         ax: draw here instead of in a new figure; the figure's size is then the caller's.
 
     Raises TypeError or ValueError when there is no row, a row is not a batch of floating-point
-    images, image sizes differ, or there are not as many labels (columns) as rows (columns).
+    images, image sizes differ, or there are not as many labels (columns, notes) as rows (columns,
+    images).
 
     >>> images = torch.linspace(0, 1, 128).reshape(2, 1, 8, 8)
     >>> figure = grid([images, 1 - images], labels=["as it is", "inverted"])
@@ -75,6 +78,10 @@ def grid(
         labels = checks.as_many(labels, "labels", n_rows, "texts, one a row")
     if columns is not None:
         columns = checks.as_many(columns, "columns", n_columns, "texts, one a column")
+    if notes is not None:
+        notes = checks.as_many(notes, "notes", n_rows, "lists of texts, one a row")
+        for i, (texts, batch) in enumerate(zip(notes, batches, strict=True)):
+            checks.as_many(texts, f"notes[{i}]", len(batch), "texts, one an image")
 
     if ax is None:
         figure, ax, scale, upright = _sheet(
@@ -98,7 +105,20 @@ def grid(
     ax.set_xticks(centers if columns else [], columns or [], rotation=90 if upright else 0)
     centers = (np.arange(n_rows) * down + (down - gap) / 2 - 0.5).tolist()
     ax.set_yticks(centers if labels else [], labels or [])
+    for i, texts in enumerate(notes or ()):
+        for j, text in enumerate(texts):
+            corner = j * across - 0.5, (i + 1) * down - gap - 0.5
+            _note(ax, corner, text)
     return figure
+
+
+def _note(ax: Axes, corner: tuple[float, float], text: str) -> None:
+    """A text on paper, in the lower left corner of an image."""
+    if text:
+        paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
+        ax.annotate(
+            text, corner, (1.5, 1.5), textcoords="offset points", size=SMALL, color=INK, bbox=paper
+        )
 
 
 def pixels_png(image: Any) -> bytes:
