@@ -76,8 +76,8 @@ def labelled(name: str, size: int = 32) -> Images:
         size: height and width in pixels; 32 or less.
 
     Raises:
-        ValueError: for another name, or a folder that is not divided so.
-        FileNotFoundError: where CIFAR-10 cannot be found; says what to do.
+        ValueError: for another name, or a folder that is not there or not divided so.
+        ConnectionError: without such a folder, where the download fails.
     """
     if checks.choice(name, "name", SETS) == "photographs":
         pieces = data.load("photos", size=size)
@@ -87,19 +87,19 @@ def labelled(name: str, size: int = 32) -> Images:
         return Images(
             name, pieces.train[cut:], pieces.train[:cut], labels[cut:], labels[:cut], classes
         )
-    what = "CIFAR-10 as a folder with train/CLASS/ and test/CLASS/ of ten classes"
-    advice = f"name such a folder in {FOLDER}, or fetch it once by data.load('cifar10')"
     folder = os.environ.get(FOLDER)
-    try:
-        if folder:
-            images = data.load(Path(folder), size=size)
-        else:
-            images = data.load("cifar10", size=size, train=10_000, test=2_000)
-    except (OSError, ValueError) as error:
-        got = checks.Described(f"{folder or 'nothing'} ({str(error).splitlines()[0]})")
-        raise FileNotFoundError(checks.message(FOLDER, what, got, advice)) from error
-    if len(images.classes) != 10 or images.train_labels is None or images.test_labels is None:
-        raise ValueError(checks.message(FOLDER, what, checks.Described(repr(images)), advice))
+    if not folder:
+        try:
+            return data.load("cifar10", size=size, train=10_000, test=2_000)
+        except ConnectionError as error:
+            advice = f"name a folder with its train/CLASS/ and test/CLASS/ in {FOLDER}"
+            raise ConnectionError(f"{error}; or {advice}") from error
+    sides = [Path(folder, side) for side in ("train", "test")]
+    images = data.load(Path(folder), size=size) if all(map(Path.is_dir, sides)) else None
+    if images is None or len(images.classes) != 10:
+        expected = "a folder with train/CLASS/ and test/CLASS/ of CIFAR-10's ten classes"
+        advice = "or unset it, and data.load('cifar10') fetches them where there is a network"
+        raise ValueError(checks.message(FOLDER, expected, images or folder, advice))
     return images
 
 

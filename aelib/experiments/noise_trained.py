@@ -153,9 +153,9 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"name": "photographs", "seeds": 3, "train": 64, "train_steps": 10, "images": 2,
-           "steps": 10, "width": 4},
-    full={"name": "cifar10", "seeds": 6, "train": 192,"train_steps": 150, "images": 4,
+    short={"name": "photographs", "seeds": 3, "train": 64, "train_steps": 6, "images": 1,
+           "steps": 6, "width": 4},
+    full={"name": "cifar10", "seeds": 6, "train": 192, "train_steps": 150, "images": 4,
           "steps": 400, "width": 8},
     picture=picture,
 )  # fmt: skip
