@@ -45,6 +45,8 @@ CLAIM = Claim(
         "gap, shuffled labels, narrowest",
         "gap, shuffled labels, widest",
         "training accuracy, shuffled labels, widest",
+        "m_g/m_r, true labels, narrowest",
+        "m_g/m_r, true labels, widest",
     ),
     fails_when="The last stage is so narrow that the training images cannot be told apart in it.",
     rule_changed="2026-11-26",

@@ -40,13 +40,15 @@ CLAIM = Claim(
         "leftover, noise images",
         "leftover, photographs with random labels",
         "leftover, untrained",
+        "m_g/m_r, noise images",
+        "m_g/m_r, photographs with random labels",
         "training accuracy, noise images",
         "training accuracy, photographs with random labels",
     ),
     fails_when="The search begins at white noise: then the late layers of every net show noise, "
     "the start's own.",
     rule_changed="2026-11-26",
-    seen_before="nothing",
+    seen_before="prototype",
 )
 
 CLASSES = 100
