@@ -7,8 +7,13 @@ import math
 import pytest
 import torch
 
-from aelib import random
-from aelib.experiments import cifar_classifiers, narrow_last_stage, noise_trained
+from aelib import models, random
+from aelib.experiments import (
+    cifar_classifiers,
+    cifar_read_back,
+    narrow_last_stage,
+    noise_trained,
+)
 
 
 @pytest.fixture
@@ -129,3 +134,15 @@ def test_a_rank_correlation_knows_the_order_only():
     assert narrow_last_stage.rank_correlation(values, values.exp()) == pytest.approx(1)
     assert narrow_last_stage.rank_correlation(values, -values) == pytest.approx(-1)
     assert narrow_last_stage.rank_correlation(values, torch.ones(4)) == 0
+
+
+def test_images_that_several_nets_read_in_turn_stay_in_order():
+    def build():
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.Flatten())
+
+    group = models.replicate(build, seeds=2)
+    images = torch.rand(4, 3, 8, 8, generator=random.generator(0))
+    row = cifar_read_back.read(group, images, "0", steps=100)
+    assert row["leftover"].max() < 0.01
+    assert torch.allclose(row["images"], images, atol=0.2)
+    assert row["thumbnail"].shape == row["arrived"].shape == (4,)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from aelib import figures, inversion, models
+from aelib import figures, inversion, measures, models
 from aelib.claims import Claim, above, below
 from aelib.experiments.cifar_classifiers import KINDS, classifier, labelled
 from aelib.experiments.experiment import Experiment
@@ -47,6 +49,41 @@ CLAIM = Claim(
     seen_before="nothing",
 )
 
+MIDDLE = ("ResNet stage2, trained − untrained", "ResNet stage3, trained − untrained")
+MORE = Claim(
+    id="4.23",
+    statement="Training to classify lets the middle stages of a residual net give more of the "
+    "picture back, not less.",
+    source="Badger (2022), arXiv 2211.06496: training sharpens early layers and not late ones",
+    reading=MIDDLE[0],
+    measure="leftover f at the second stage, trained less untrained, of the same image",
+    units="images",
+    supported=dict.fromkeys(MIDDLE, below(-0.1)),
+    conditional={MIDDLE[0]: below(-0.1)},
+    condition="of the second stage; of the third it was not shown",
+    controls=(
+        "mean colour",
+        "thumbnail",
+        ("ResNet untrained", "stage2", "m_g/m_r"),
+        ("ResNet trained", "stage2", "m_g/m_r"),
+        ("ResNet untrained", "stage3", "m_g/m_r"),
+        ("ResNet trained", "stage3", "m_g/m_r"),
+    ),
+    also=(
+        ("ResNet untrained", "stage2"),
+        ("ResNet trained", "stage2"),
+        ("ResNet untrained", "stage3"),
+        ("ResNet trained", "stage3"),
+        ("ResNet untrained", "stage4", "correlation"),
+        ("ResNet trained", "stage4", "correlation"),
+        ("ResNet untrained", "pool", "correlation"),
+        ("ResNet trained", "pool", "correlation"),
+    ),
+    fails_when="One looks at the first stage, which gives everything back before and after.",
+    rule_changed="2026-11-26",
+    seen_before="first run",
+)
+
 LAYERS = {
     "ResNet": ["stem", "stage1", "stage2", "stage3", "stage4", "pool"],
     "ViT": ["embedding", "block0", "block1", "block2", "block3", "token"],
@@ -54,36 +91,64 @@ LAYERS = {
 STATES = ("untrained", "trained")
 
 
-def nets(sample: Tensor) -> dict[tuple[str, str], nn.Module]:
-    """The kept classifiers, and one of each kind that was never trained, calibrated on `sample`."""
+def nets(sample: Tensor, untrained: int) -> dict[tuple[str, str], list[nn.Module]]:
+    """The kept classifiers, and a few of each kind that were never trained, on the same images."""
     found = {}
     for kind, each in KINDS.items():
-        (found[kind, "untrained"],) = models.replicate(each.build, seeds=1)
-        found[kind, "trained"] = classifier(kind)
-    models.calibrate(found["ResNet", "untrained"], sample)
+        found[kind, "untrained"] = models.replicate(each.build, untrained)
+        found[kind, "trained"] = [classifier(kind)]
+    for model in found["ResNet", "untrained"]:
+        models.calibrate(model, sample)
     return found
 
 
-def run(name: str, images: int, steps: int) -> Result:
+def read(group: Sequence[nn.Module], images: Tensor, layer: str, steps: int) -> dict[str, Tensor]:
+    """A layer read to a plateau: by name (images, …), each of the nets in turn taking an image."""
+    parts = [
+        inversion.invert(
+            model, images[first :: len(group)], layer, steps=steps, until="levelled off"
+        )[layer]
+        for first, model in enumerate(group)
+    ]
+
+    def in_turn(values: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(values), 1).flatten(0, 1)
+
+    return {
+        "images": in_turn([part.images[0] for part in parts]),
+        "leftover": in_turn([part.leftover[0] for part in parts]),
+        "m_g/m_r": in_turn([part.ratio[0] for part in parts]),
+        "arrived": in_turn(
+            [torch.tensor([why != "steps" for why in part.stopped[0]]) for part in parts]
+        ),
+        **{
+            name: in_turn(
+                [(part.baselines[key].m_i / part.m_i_start[0]).square() for part in parts]
+            )
+            for name, key in (("mean colour", "mean"), ("thumbnail", "thumbnail"))
+        },
+    }
+
+
+def run(name: str, images: int, untrained: int, steps: int) -> Result:
     """Each layer of each net read to a plateau, on images that none was trained on."""
     found = labelled(name)
-    shown = found.test[:: len(found.test) // images][:images]
+    shown = found.test[1 :: len(found.test) // images][:images]
     readings, left, pictures, arrived = {}, {}, {}, {}
-    for (kind, state), model in nets(found.train[:512]).items():
-        read = inversion.invert(model, shown, LAYERS[kind], steps=steps, until="levelled off")
-        for layer in LAYERS[kind]:
-            readings[f"{kind} {state}", layer] = read[layer].leftover[0]
-            readings[f"{kind} {state}", layer, "m_g/m_r"] = read[layer].ratio[0]
-        left[kind, state] = torch.stack([read[layer].leftover[0] for layer in LAYERS[kind]], 1)
-        arrived[kind, state] = torch.tensor(
-            [[word != "steps" for word in read[layer].stopped[0]] for layer in LAYERS[kind]]
-        ).float()
-        rows = [shown[:4], *(read[layer].images[0, :4] for layer in LAYERS[kind])]
-        pictures[kind, state] = on_screen(torch.stack(rows, 1))  # (4, 1 + layers, …)
-        first = read[LAYERS[kind][0]]
-        for label, baseline in (("mean colour", "mean"), ("thumbnail", "thumbnail")):
-            share = first.baselines[baseline].m_i / first.m_i_start[0]
-            readings[label] = share.square()
+    for (kind, state), group in nets(found.train[:512], untrained).items():
+        layers = {layer: read(group, shown, layer, steps) for layer in LAYERS[kind]}
+        for layer, row in layers.items():
+            place = (f"{kind} {state}", layer)
+            readings[place] = row["leftover"]
+            readings[(*place, "m_g/m_r")] = row["m_g/m_r"]
+            readings[(*place, "correlation")] = measures.correlation(row["images"], shown)
+            readings |= {line: row[line] for line in ("mean colour", "thumbnail")}
+        rows = list(layers.values())
+        left[kind, state] = torch.stack([row["leftover"] for row in rows], 1)
+        arrived[kind, state] = torch.stack([row["arrived"] for row in rows], 1).float()
+        pictures[kind, state] = on_screen(
+            torch.stack([shown[:4], *(row["images"][:4] for row in rows)], 1)
+        )  # (4, 1 + layers, …)
     for kind, layers in LAYERS.items():
         for layer in layers:
             before, after = (readings[f"{kind} {state}", layer] for state in STATES)
@@ -123,9 +188,9 @@ def depth_picture(result: Result) -> Figure:
 
 
 EXPERIMENT = Experiment(
-    claims=(CLAIM,),
+    claims=(CLAIM, MORE),
     run=run,
-    short={"name": "photographs", "images": 3, "steps": 6},
-    full={"name": "cifar10", "images": 8, "steps": 800},
+    short={"name": "photographs", "images": 3, "untrained": 3, "steps": 6},
+    full={"name": "cifar10", "images": 8, "untrained": 4, "steps": 800},
     picture=picture,
 )
