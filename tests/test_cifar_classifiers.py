@@ -11,7 +11,6 @@ from aelib import models, random
 from aelib.experiments import (
     cifar_classifiers,
     cifar_read_back,
-    narrow_last_stage,
     noise_trained,
 )
 
@@ -127,13 +126,6 @@ def test_fine_detail_is_what_waves_shorter_than_four_pixels_hold():
     assert noise_trained.fine_share(wave) == pytest.approx(0, abs=1e-9)
     assert noise_trained.fine_share(board + wave) == pytest.approx(0.25 / 0.75)
     assert noise_trained.fine_share(torch.full((1, 3, 32, 32), 0.5)) == 0
-
-
-def test_a_rank_correlation_knows_the_order_only():
-    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    assert narrow_last_stage.rank_correlation(values, values.exp()) == pytest.approx(1)
-    assert narrow_last_stage.rank_correlation(values, -values) == pytest.approx(-1)
-    assert narrow_last_stage.rank_correlation(values, torch.ones(4)) == 0
 
 
 def test_images_that_several_nets_read_in_turn_stay_in_order():
