@@ -73,6 +73,7 @@ def run(
     seeds: int,
     steps: int,
     batch_size: int,
+    width: int,
     components: Sequence[int],
     n: int,
     walk: int,
@@ -80,7 +81,7 @@ def run(
     """Fréchet distance of each variant's samples, beside mixtures in pixels, by seed."""
     readings, drawn = {}, {}
     for name, options in PARTS.items():
-        nets = models.replicate(lambda options=options: build(**options), seeds)
+        nets = models.replicate(lambda options=options: build(width=width, **options), seeds)
         train(nets, steps, batch_size)
         sets = torch.stack([draw(model, n, seed, walk) for seed, model in enumerate(nets)])
         readings[name, "Fréchet"] = frechet(sets)
@@ -125,9 +126,9 @@ def samples_picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(PARTS_MATTER,),
     run=run,
-    short={"seeds": 3, "steps": 2, "batch_size": 4, "components": [2], "n": 40,
+    short={"seeds": 3, "steps": 2, "batch_size": 4, "width": 8, "components": [2], "n": 40,
            "walk": 3},
-    full={"seeds": 6, "steps": 300, "batch_size": 16, "components": [20], "n": 250,
+    full={"seeds": 6, "steps": 400, "batch_size": 16, "width": 8, "components": [40], "n": 250,
           "walk": 12},
     picture=picture,
     chunk=1,

@@ -68,6 +68,7 @@ GENERATES = Claim(
 
 N = 500  # digits in a drawn set
 SCHEDULE = objectives.cosine_schedule(200)
+TARGET = "image"  # taught to answer with the noise a net as long trained drew a grid beside digits
 SHAPE = (1, 28, 28)
 DIRECTIONS = 50  # principal ones, in which the mixture is fitted: full rank it would be noise
 NODES = ("encoder.1", "mid", "decoder.0", "output")
@@ -98,7 +99,7 @@ def build(**options) -> nn.Module:
 
 
 def train(
-    nets: Sequence[nn.Module], steps: int, batch_size: int, target: str = "noise", **options
+    nets: Sequence[nn.Module], steps: int, batch_size: int, target: str = TARGET, **options
 ) -> History:
     """Train diffusion models of the digits, the step length falling to zero."""
     return fit(
@@ -213,7 +214,7 @@ def net(result: Result | None = None) -> nn.Module:
     weights = (full_result(GENERATES.id) if result is None else result).show["net"]
     model = build(width=len(weights["stem.bias"]))
     model.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
-    SCHEDULE.mark(model)
+    SCHEDULE.mark(model, TARGET)
     return model.eval()
 
 
