@@ -17,8 +17,8 @@ from laboratory import CLAIM, made, plain, put
 
 import aelib as ae
 from aelib import experiments, random
+from aelib.experiments import digit_diffusion, judge, keeping, photograph_copier
 from aelib.experiments import experiment as room
-from aelib.experiments import judge, keeping, photograph_copier
 from aelib.experiments.bottleneck_dial import DenseDenoiser
 
 
@@ -341,3 +341,14 @@ def test_a_dense_denoiser_passes_no_more_than_its_middle_holds():
     values = ae.measures.singular_values(lambda x: model(x, times.expand(len(x))), image)[0]
     assert int((values > 1e-9).sum()) == 3
     assert not torch.equal(model(image, times), model(image, times + 9))
+
+
+def test_the_kept_net_of_digits_draws_what_it_drew():
+    kept = experiments.full_result("4.6")
+    model = digit_diffusion.net(kept)
+    assert (model.training, model.diffusion_target) == (False, digit_diffusion.TARGET)
+    drawn = digit_diffusion.draw(model, 12, seed=5)
+    then = torch.as_tensor(kept.show["pictures"]["drawn"])
+    assert (drawn - then).abs().mean() < 0.02
+    with pytest.raises(ValueError, match="target: expected 'image'"):
+        ae.sampling.sample(model, digit_diffusion.SCHEDULE, 2, target="noise")
