@@ -206,6 +206,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 5, "batch_size": 16, "n": 40, "walk": 3},
-    full={"seeds": 6, "steps": 2000, "batch_size": 32, "n": 360, "walk": 20},
+    full={"seeds": 6, "steps": 1000, "batch_size": 32, "n": 360, "walk": 20},
     picture=picture,
 )
