@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aelib import figures, fit, models, objectives, random, sampling
-from aelib.claims import Claim, above, below
+from aelib.claims import Claim, above, below, label
 from aelib.experiments.digit_diffusion import SCHEDULE, TIMES, draw
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits, frechet
@@ -162,7 +162,8 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int) -> Result:
         "another draw / widest": again[SIZES[-1]] / far[SIZES[-1]],
         "widest / Gaussian": far[SIZES[-1]] / frechet(gaussian.unflatten(-1, digits().shape)),
     }
-    return Result(readings, {"drawn": drawn}, ("drawn",))
+    named = {label(key): values for key, values in readings.items()}  # as a kept run has them
+    return Result(named, {"drawn": drawn}, ("drawn",))
 
 
 def picture(result: Result) -> Figure:
@@ -170,7 +171,7 @@ def picture(result: Result) -> Figure:
     figure, (left, right) = figures.canvas(1, 2)
 
     def by_size(quantity: str) -> Tensor:  # (seeds, sizes)
-        rows = [torch.as_tensor(result[f"middle of {size}", quantity]) for size in SIZES]
+        rows = [torch.as_tensor(result[f"middle of {size}, {quantity}"]) for size in SIZES]
         return torch.stack(rows, 1)
 
     figures.curves(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from aelib import figures, models
-from aelib.claims import Claim, above, below
+from aelib.claims import Claim, above, below, label
 from aelib.experiments.digit_diffusion import (
     best_mixture,
     build,
@@ -100,7 +100,8 @@ def run(
         "whole / Gaussian": whole / readings["Gaussian", "Fréchet"],
         "whole, another draw / whole": frechet(again) / whole,
     }
-    return Result(readings, {"drawn": drawn}, ("drawn",))
+    named = {label(key): values for key, values in readings.items()}  # as chunks are joined
+    return Result(named, {"drawn": drawn}, ("drawn",))
 
 
 def picture(result: Result) -> Figure:
@@ -108,7 +109,7 @@ def picture(result: Result) -> Figure:
     names = (*PARTS, "mixture", "Gaussian")
     figure, (ax,) = figures.canvas(1, 1)
     figures.bars(
-        {name: result[name, "Fréchet"] for name in names},
+        {name: result[f"{name}, Fréchet"] for name in names},
         xlabel="Fréchet distance",
         controls=("mixture", "Gaussian"),
         number=".0f",
