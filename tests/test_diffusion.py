@@ -44,6 +44,17 @@ def test_nodes_run_once_in_the_order_of_the_docstring():
     assert sizes["output"] == (3, *SHAPE)
 
 
+def test_a_patch_is_one_place_with_its_pixels_for_channels():
+    """The net of patches is the net without, of images whose patches are channels already."""
+    patched = build(patch=2)
+    torch.manual_seed(0)
+    plain = models.DiffusionUNet((8, 4, 4), width=8, steps=20)
+    plain.load_state_dict(patched.state_dict())
+    unshuffled = torch.nn.functional.pixel_unshuffle(IMAGES, 2)
+    expected = torch.nn.functional.pixel_shuffle(plain(unshuffled, TIMES), 2)
+    assert torch.equal(patched(IMAGES, TIMES), expected)
+
+
 @pytest.mark.parametrize("skips", [True, False])
 @pytest.mark.parametrize("attention", [None, (), (0,), (0, 1)])
 @pytest.mark.parametrize("time", [True, False])
@@ -154,6 +165,8 @@ def test_seeds_as_one_graph_are_the_seeds():
         ({"attention": 1}, TypeError, r"^attention: expected a tuple .* \(1,\)"),
         ({"steps": 0}, ValueError, "^steps: "),
         ({"gain": -1.0}, ValueError, "^gain: "),
+        ({"patch": 0}, ValueError, "^patch: "),
+        ({"patch": 8}, ValueError, "^shape: .* divisible by 16"),
         ({"skips": "no"}, TypeError, "^skips: expected True or False, got 'no'"),
     ],
 )
@@ -200,6 +213,22 @@ def test_the_loss_is_the_error_in_the_noise():
     silent = objective(lambda states, times: torch.zeros_like(states), torch.rand(2000, *SHAPE))
     assert silent.shape == (2000,)
     assert silent.mean().item() == pytest.approx(1, abs=6 * math.sqrt(2 / 128 / 2000))
+
+
+@pytest.mark.parametrize("target", objectives.TARGETS)
+def test_the_loss_is_the_error_in_the_target(target):
+    """A net that is always right about the noise, and says it as the target, has no loss."""
+    schedule = objectives.cosine_schedule(20)
+
+    def knows(states, times):
+        left, added = (part[:, None, None, None] for part in schedule.levels(times))
+        image = 2 * IMAGES - 1
+        noise = (states - left * image) / added
+        answers = {"noise": noise, "image": image, "velocity": left * noise - added * image}
+        return answers[target]
+
+    torch.manual_seed(0)
+    assert objectives.diffusion(schedule, target)(knows, IMAGES).max() < 1e-6
 
 
 def test_times_are_drawn_from_the_whole_schedule_one_an_image():

@@ -17,8 +17,16 @@ from laboratory import CLAIM, made, plain, put
 
 import aelib as ae
 from aelib import experiments, random
+from aelib.experiments import (
+    digit_diffusion,
+    judge,
+    keeping,
+    photograph_copier,
+    pictures,
+    trained_net_read_back,
+)
 from aelib.experiments import experiment as room
-from aelib.experiments import keeping, photograph_copier, pictures, trained_net_read_back
+from aelib.experiments.bottleneck_dial import DenseDenoiser
 
 
 @pytest.fixture
@@ -365,3 +373,44 @@ def test_once_prints_the_readings_of_one_run(laboratory, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out) == {
         "kappa": [1.0] * 3, "identity": [1.0] * 3, "more": [0.0]
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", judge.SETS)
+def test_the_kept_judge_of_each_size_reads_its_digits(name):
+    assert judge.accuracy(judge.judge(name)) > 0.95
+    assert judge.size_of(judge.digits(name).test) == name
+    few = judge.digits(name).test[:200]
+    assert judge.frechet(few) < judge.frechet(torch.rand_like(few)) / 5
+    assert judge.classes(few[None]).shape == (1, 200)
+
+
+def test_pictures_of_no_known_size_and_missing_weights_have_no_judge(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match=r"images: expected of a size in .*28.*got .*9"):
+        judge.frechet(torch.rand(40, 1, 9, 9))
+    with pytest.raises(ValueError, match="name: expected a known name"):
+        judge.judge("mnits")
+    monkeypatch.setattr(judge, "KEPT", tmp_path)
+    with pytest.raises(
+        ValueError, match=r"judge\.mnist\.safetensors: expected the judge's weights"
+    ):
+        judge.judge.__wrapped__("mnist")
+
+
+def test_a_dense_denoiser_passes_no_more_than_its_middle_holds():
+    torch.manual_seed(0)
+    model = DenseDenoiser((1, 6, 6), middle=3).double()
+    image, times = torch.rand(1, 1, 6, 6).double(), torch.tensor([4])
+    values = ae.measures.singular_values(lambda x: model(x, times.expand(len(x))), image)[0]
+    assert int((values > 1e-9).sum()) == 3
+    assert not torch.equal(model(image, times), model(image, times + 9))
+
+
+def test_the_kept_net_of_digits_draws_what_it_drew():
+    kept = experiments.full_result("4.6")
+    model = digit_diffusion.net(kept)
+    assert (model.training, model.diffusion_target) == (False, digit_diffusion.TARGET)
+    drawn = digit_diffusion.draw(model, 12, seed=5)
+    then = torch.as_tensor(kept.show["pictures"]["drawn"])
+    assert (drawn - then).abs().mean() < 0.02
+    with pytest.raises(ValueError, match="target: expected 'image'"):
+        ae.sampling.sample(model, digit_diffusion.SCHEDULE, 2, target="noise")

@@ -264,6 +264,70 @@ def test_one_step_is_the_guess(eta):
     assert torch.allclose(objectives.to_model(drawn), guess.float(), atol=1e-5)
 
 
+@pytest.mark.parametrize("target", objectives.TARGETS)
+@pytest.mark.parametrize("eta", [0, 0.5, 1])
+def test_the_best_answer_to_each_target_leads_to_the_gaussian_it_should(target, eta):
+    """For pixels N(MEAN, SPREAD²) the best image is a line in x_t, and so is the velocity."""
+    schedule, steps = objectives.cosine_schedule(40), 10
+
+    def image(states, times):
+        left, added = (share[:, None, None, None].double() for share in schedule.levels(times))
+        pull = left * SPREAD**2 / (left**2 * SPREAD**2 + added**2)
+        return MEAN + pull * (states - left * MEAN)
+
+    def velocity(states, times):
+        left, added = (share[:, None, None, None].double() for share in schedule.levels(times))
+        return left * Exact(schedule)(states, times) - added * image(states, times)
+
+    answers = {"noise": Exact(schedule), "image": image, "velocity": velocity}
+    noise = torch.randn(4000, *SHAPE, dtype=torch.float64, generator=random.generator(3))
+    options = {"noise": noise, "steps": steps, "eta": eta, "clamp": None, "target": target}
+    ends = objectives.to_model(sampling.sample(answers[target], schedule, **options))
+    mean, deviation = end_of_walk(schedule, steps, eta)
+    assert ends.mean().item() == pytest.approx(mean, abs=0.01)
+    assert ends.std().item() == pytest.approx(deviation, rel=0.02)
+
+
+@pytest.mark.parametrize("target", objectives.TARGETS)
+def test_what_is_wanted_is_found_again(target):
+    schedule = objectives.cosine_schedule(10)
+    images, noise = torch.rand(3, *SHAPE).double(), torch.randn(3, *SHAPE).double()
+    for time in (0, 5, 9):
+        times = torch.full((3,), time)
+        states = schedule.noisy(images, times, noise)
+        wanted = schedule.wanted(target, images, times, noise)
+        image, e = schedule.found(target, wanted, states, time)
+        share = schedule.alphas_cumprod[time]
+        assert torch.allclose(math.sqrt(share) * image + math.sqrt(1 - share) * e, states)
+        if time < 9:  # there the image is a 4,000th of the state, and float32 levels round it away
+            assert torch.allclose(image, objectives.to_model(images), atol=1e-4)
+        assert torch.allclose(e, noise, atol=1e-4)
+
+
+def test_a_model_is_asked_for_what_it_was_taught():
+    model = unet()
+    assert objectives.Schedule.target_of(model) == "noise"
+    objectives.diffusion(SMALL, "image").mark([torch.nn.DataParallel(model)])
+    assert model.diffusion_target == "image"
+    taken, told = (sampling.sample(model, SMALL, 2, target=each) for each in (None, "image"))
+    assert torch.equal(taken, told)
+    with pytest.raises(ValueError, match=r"target: expected 'image', which .* got 'noise'"):
+        sampling.sample(model, SMALL, 2, target="noise")
+    model.diffusion_target = None
+    assert not torch.allclose(taken, sampling.sample(model, SMALL, 2))
+
+
+def test_an_unknown_target_is_refused_before_any_work():
+    ASKED.clear()
+    with pytest.raises(ValueError, match="target: expected a known name, got 'score'"):
+        sampling.sample(lambda x, t: ASKED.append(t) or x, SMALL, 2, shape=SHAPE, target="score")
+    assert not ASKED
+    with pytest.raises(ValueError, match="target: expected a known name"):
+        objectives.diffusion(SMALL, "velocty")
+    with pytest.raises(ValueError, match="target: expected a known name"):
+        SMALL.wanted("score", torch.rand(1, *SHAPE), torch.tensor([0]), torch.randn(1, *SHAPE))
+
+
 def test_a_deterministic_walk_depends_on_its_start_alone():
     schedule = objectives.cosine_schedule(20)
     options = {"steps": 7, "noise": torch.randn(4, *SHAPE)}
@@ -367,8 +431,8 @@ def test_what_cannot_work_is_refused_before_the_first_step(options, error, messa
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [
-        (lambda x, t: x[:, :, 1:], ValueError, "model: .* noise in the shape of x, got one that"),
-        (lambda x, t: x[:1], ValueError, "model: .* noise in the shape of x"),
+        (lambda x, t: x[:, :, 1:], ValueError, "model: .* answers in the shape of x, got one that"),
+        (lambda x, t: x[:1], ValueError, "model: .* answers in the shape of x"),
         (lambda x, t: None, ValueError, "model: .* returns None"),
         (models.MLPAutoencoder(SHAPE, width=8, depth=3), TypeError, "model: .* MLPAutoencoder"),
         (unet(time=False), ValueError, "time=False"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from aelib import checks, random, runtime
 
@@ -43,6 +43,12 @@ class Result:
     def __getitem__(self, key: Any) -> np.ndarray:
         """A reading."""
         return self.readings[key]
+
+
+def halved(model: nn.Module) -> dict[str, Tensor]:
+    """A net's weights in half precision, as they are kept."""
+    weights = model.state_dict().items()
+    return {name: w.half() if w.is_floating_point() else w for name, w in weights}
 
 
 def pack(show: Mapping[Any, Any], half: bool = True) -> bytes:

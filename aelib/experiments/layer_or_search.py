@@ -70,6 +70,30 @@ CLAIM = Claim(
 )
 
 
+def stretches(
+    model: nn.Module,
+    image: Tensor,
+    layers: Sequence[str],
+    forward: inversion.Forward | None = None,
+) -> dict[str, Tensor]:
+    """How far each layer stretches the directions of an image (c, h, w): singular values, falling.
+
+    Of the Jacobian with respect to the image, in float64, one for each of its elements.
+    """
+    model.eval()
+    with warnings.catch_warnings():  # torch's own, about torch
+        warnings.simplefilter("ignore", FutureWarning)
+        jacobians = torch.func.jacfwd(
+            lambda x: inversion.features(model, x[None], layers, forward)
+        )(image)
+    result = {}
+    for layer in layers:
+        rows = jacobians[layer].flatten(-3).flatten(0, -2).double()
+        squares = torch.linalg.eigvalsh(rows.T @ rows)  # rising
+        result[layer] = squares.flip(0).clamp_min(0).sqrt()
+    return result
+
+
 def ranks(
     model: nn.Module, image: Tensor, layers: Sequence[str], share: float = 1e-3
 ) -> dict[str, float]:
@@ -77,16 +101,10 @@ def ranks(
 
     A direction counts if its singular value is over `share` of the largest.
     """
-    model.eval()
-    with warnings.catch_warnings():  # torch's own, about torch
-        warnings.simplefilter("ignore", FutureWarning)
-        jacobians = torch.func.jacfwd(lambda x: inversion.features(model, x[None], layers))(image)
-    result = {}
-    for layer in layers:
-        rows = jacobians[layer].flatten(-3).flatten(0, -2).double()
-        squares = torch.linalg.eigvalsh(rows.T @ rows)  # rising
-        result[layer] = float((squares > share**2 * squares[-1]).sum()) / image.numel()
-    return result
+    return {
+        layer: float((values > share * values[0]).sum()) / image.numel()
+        for layer, values in stretches(model, image, layers).items()
+    }
 
 
 def search(parameterization: str, optimizer: str, rate: float) -> inversion.Recipe:

@@ -21,7 +21,7 @@ from aelib.experiments.copier_and_denoiser import (
     over_strengths,
 )
 from aelib.experiments.experiment import Experiment, full_result
-from aelib.experiments.keeping import Result
+from aelib.experiments.keeping import Result, halved
 from aelib.experiments.pictures import on_screen
 
 CLAIM = Claim(
@@ -104,12 +104,6 @@ def trained(kind: str, photos: data.Images, width: int, steps: int, seed: int) -
     objective = KINDS[kind].objective
     fit(model, photos.train, objective=objective, steps=steps, seed=seed, label=kind, **RECIPE)
     return model
-
-
-def halved(model: nn.Module) -> dict[str, Tensor]:
-    """A net's weights as they are kept, in half precision."""
-    weights = model.state_dict().items()
-    return {name: w.half() if w.is_floating_point() else w for name, w in weights}
 
 
 def net(kind: str, result: Result | None = None) -> nn.Module:

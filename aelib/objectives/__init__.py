@@ -25,6 +25,7 @@ from aelib.objectives.elbo import (
 from aelib.objectives.noise_prediction import Diffusion, diffusion
 from aelib.objectives.objective import Objective, ObjectiveError
 from aelib.objectives.schedule import (
+    TARGETS,
     Schedule,
     cosine_schedule,
     linear_schedule,
@@ -33,6 +34,7 @@ from aelib.objectives.schedule import (
 )
 
 __all__ = [
+    "TARGETS",
     "Denoise",
     "Diffusion",
     "Objective",

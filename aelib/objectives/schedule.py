@@ -2,6 +2,10 @@
 
 A diffusion works on images in [−1, 1]. `to_model` and `to_images` are the only places where the
 book's [0, 1] and that range meet; `Schedule.noisy` and `sampling.sample` call them.
+
+A model may be taught any of three `TARGETS`: the noise e, the image x_0, or the velocity
+v = √ᾱ_t e − √(1 − ᾱ_t) x_0. With x_t each gives the other two; `Schedule.wanted` and
+`Schedule.found` are the only places that know how.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from aelib import checks, runtime
+
+TARGETS = ("noise", "image", "velocity")  # what a model can be taught to answer
 
 
 def to_model(images: Tensor) -> Tensor:
@@ -127,6 +133,53 @@ class Schedule:
         )
         return of_image * to_model(images) + of_noise * noise
 
+    def wanted(self, target: str, images: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+        """What a model taught this target is to answer to `noisy(images, times, noise)`.
+
+        Args:
+            target: one of `TARGETS`.
+            images: in [0, 1]; times and noise as for `noisy`.
+
+        Raises:
+            ValueError: for an unknown target.
+
+        Source: Salimans and Ho (2022), arXiv 2202.00512, section 4 and appendix D.
+        """
+        match checks.choice(target, "target", TARGETS):
+            case "noise":
+                return noise
+            case "image":
+                return to_model(images)
+        of_image, of_noise = (
+            level.to(images.dtype)[..., None, None, None] for level in self.levels(times)
+        )
+        return of_image * noise - of_noise * to_model(images)
+
+    def found(
+        self, target: str, answers: Tensor, states: Tensor, time: int
+    ) -> tuple[Tensor, Tensor]:
+        """The guess of the image x_0 and of the noise e that an answer stands for.
+
+        Args:
+            target: what the model was taught, one of `TARGETS`.
+            answers: what it said of `states`, x_t, both in the model's range and of one shape.
+            time: t, the same for all.
+
+        Returns:
+            x_0 and e in the model's range: √ᾱ x_0 + √(1 − ᾱ) e is `states` again.
+
+        Raises:
+            ValueError: for an unknown target.
+        """
+        alpha = self.alphas_cumprod[time]
+        of_image, of_noise = math.sqrt(alpha), math.sqrt(1 - alpha)
+        match checks.choice(target, "target", TARGETS):
+            case "noise":
+                return (states - of_noise * answers) / of_image, answers
+            case "image":
+                return answers, (states - of_image * answers) / of_noise
+        return of_image * states - of_noise * answers, of_noise * states + of_image * answers
+
     def check_steps(self, model: object) -> None:
         """Refuse a module that knows another number of times, its `steps`, than the schedule has.
 
@@ -159,9 +212,30 @@ class Schedule:
             advice = "give the schedule it was trained with"
             raise ValueError(checks.message("model", expected, got, advice))
 
-    def mark(self, model: nn.Module) -> None:
-        """Note in a model that this is the schedule it was trained on: `model.schedule_digest`."""
-        _unwrapped(model).schedule_digest = self.digest
+    def mark(self, model: nn.Module, target: str = "noise") -> None:
+        """Note in a model what it was trained on: `schedule_digest` and `diffusion_target`."""
+        model = _unwrapped(model)
+        model.schedule_digest, model.diffusion_target = self.digest, target
+
+    @staticmethod
+    def target_of(model: object, target: str | None = None) -> str:
+        """What a model answers: what `fit` noted in it (`mark`), the noise where nothing is noted.
+
+        Args:
+            model: a module, or a function, which has no note.
+            target: what it is said to answer, one of `TARGETS`; None for the note.
+
+        Raises:
+            ValueError: for an unknown target, or another than the note says.
+        """
+        known = getattr(_unwrapped(model), "diffusion_target", None)
+        if target is None:
+            return known or "noise"
+        checks.choice(target, "target", TARGETS)
+        if known not in (None, target):
+            expected = f"{known!r}, which the model was trained to answer"
+            raise ValueError(checks.message("target", expected, target, "leave it out"))
+        return target
 
     @cached_property
     def _alphas(self) -> Tensor:

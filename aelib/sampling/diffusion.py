@@ -26,6 +26,7 @@ def sample(
     shape: Sequence[int] | None = None,
     steps: int | None = None,
     eta: float = 0.0,
+    target: str | None = None,
     seed: int | torch.Generator = 0,
     clamp: tuple[float, float] | None = (0.0, 1.0),
     batch_size: int | None = None,
@@ -34,13 +35,13 @@ def sample(
 ) -> Tensor:
     """Draw images by undoing the noise of a diffusion step by step.
 
-    Each step takes the noise e that the model finds, guesses the image x_0, and goes to the next
-    time with that guess and that noise; `eta` replaces some of the noise by new one. With eta=0
-    (DDIM) the first noise decides the image; with eta=1 (DDPM) each step draws from
-    q(x_s | x_t, x_0).
+    Each step takes the image x_0 and the noise e that the model's answer stands for
+    (`Schedule.found`), and goes to the next time with both; `eta` replaces some of the noise by
+    new one. With eta=0 (DDIM) the first noise decides the image; with eta=1 (DDPM) each step draws
+    from q(x_s | x_t, x_0).
 
     Args:
-        model: model(x, times) → the noise in x, for x in [−1, 1] and more; a module is run in
+        model: model(x, times) → the target, for x in [−1, 1] and more; a module is run in
             evaluation mode. A plain function works too.
         schedule: the one the model was trained with.
         n: how many to draw; or give `noise`.
@@ -48,6 +49,8 @@ def sample(
         shape: (channels, height, width) of an image; that of `noise` or `model.shape` if left out.
         steps: how many of the schedule's times to visit, evenly spaced; None for all of them.
         eta: from 0, no new noise, to 1, as much as a step can hold.
+        target: what the model answers, one of `objectives.TARGETS`; None for what `fit` noted in
+            it, or the noise for a model without a note.
         seed: of the first noise and of that of each step: an int, or a generator, which is
             advanced. The same seed gives the same images, for any batch size up to rounding.
         clamp: grey levels that the guess of x_0 is kept within at every step; None for any.
@@ -64,8 +67,8 @@ def sample(
 
     Raises:
         ValueError, TypeError: before the first step, for arguments that cannot work, a model that
-            does not answer with noise or knows another schedule, or more images than memory holds;
-            afterwards for something not finite.
+            does not answer in the shape of x or knows another schedule or target, or more images
+            than memory holds; afterwards for something not finite.
 
     Source: Song et al. (2021), arXiv 2010.02502, equation 12; for eta=1 Ho et al. (2020), arXiv
     2006.11239, algorithm 2; chapter 4.
@@ -78,6 +81,7 @@ def sample(
     """
     source, eta = random.generator(seed), checks.number(eta, "eta", least=0, most=1)
     x = _first_noise(model, schedule, n, noise, shape, source, callback)
+    target = schedule.target_of(model, target)
     times, alphas = schedule.times(steps), schedule.alphas_cumprod
     limits = None if clamp is None else torch.tensor(checks.interval(clamp, "clamp")).double()
     batch_size = max(1, BATCH_ELEMENTS // x[0].numel()) if batch_size is None else batch_size
@@ -86,9 +90,9 @@ def sample(
     with evaluating(model), runtime.progress(len(times), "sampling", progress) as bar:
         for step, time in enumerate(times, 1):
             now, then = alphas[time], alphas[times[step]] if step < len(times) else 1.0
-            e = _noise_in(x, model, time, batch_size)
-            finite &= e.isfinite().all()  # clamping would hide an infinite answer
-            x0 = (x - math.sqrt(1 - now) * e) / math.sqrt(now)
+            answers = _answers(x, model, time, batch_size)
+            finite &= answers.isfinite().all()  # clamping would hide an infinite answer
+            x0, e = schedule.found(target, answers, x, time)
             if limits is not None:
                 x0 = x0.clamp(*to_model(limits).tolist())
                 e = (x - math.sqrt(now) * x0) / math.sqrt(1 - now)
@@ -134,20 +138,20 @@ def _first_noise(model, schedule, n, noise, shape, source, callback) -> Tensor:
     return random.normal((n, *shape), like, source) if noise is None else noise.to(like)
 
 
-def _noise_in(x: Tensor, model: Callable, time: int, batch_size: int) -> Tensor:
-    """The noise that the model finds in x at a time, so many images at once."""
+def _answers(x: Tensor, model: Callable, time: int, batch_size: int) -> Tensor:
+    """What the model says of x at a time, so many images at once."""
     found = []
     for batch in x.split(batch_size):
         times = torch.full((len(batch),), time, dtype=torch.int64, device=x.device)
-        expected = "one called as model(x, times) that gives the noise in the shape of x"
+        expected = "one called as model(x, times) that answers in the shape of x"
         advice = "train a models.DiffusionUNet with objectives.diffusion"
         try:
-            noise = model(batch, times)
+            answer = model(batch, times)
         except TypeError as error:
             got = checks.Described(f"{type(model).__name__} ({error})")
             raise TypeError(checks.message("model", expected, got, advice)) from error
-        if not isinstance(noise, Tensor) or noise.shape != batch.shape:
-            got = checks.Described(f"one that returns {checks.described(noise)}")
+        if not isinstance(answer, Tensor) or answer.shape != batch.shape:
+            got = checks.Described(f"one that returns {checks.described(answer)}")
             raise ValueError(checks.message("model", expected, got, advice))
-        found.append(noise.to(x))
+        found.append(answer.to(x))
     return torch.cat(found)

@@ -1,0 +1,212 @@
+"""Does a diffusion model draw best if its middle represents its input imperfectly?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from aelib import figures, fit, models, objectives, random, sampling
+from aelib.claims import Claim, above, below, label
+from aelib.experiments.digit_diffusion import SCHEDULE, TIMES, draw
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.judge import digits, frechet
+from aelib.experiments.keeping import Result
+from aelib.experiments.pictures import on_screen
+from aelib.models.diffusion_unet import sinusoidal_embedding
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIZES = (2, 4, 8, 16, 64, 512)
+INSIDE = (4, 8, 16)  # of fewer numbers than the image's 64, and not of the fewest
+
+CLAIM = Claim(
+    id="4.14",
+    statement="Imperfect representation is favourable to a generator: a middle of fewer numbers "
+    "than the image has draws better than one of many more.",
+    source="Badger's page, section 4",
+    reading="widest / best inside",
+    measure="Fréchet distance of samples with a middle of 512 numbers, over that with the best of "
+    "4, 8 and 16, which the other seeds have chosen; dense nets of 8 × 8 digits without skips that "
+    "answer with the image",
+    supported={
+        "widest / best inside": above(1.1),
+        "narrowest / best inside": above(1.1),
+        "widest / Gaussian": below(1),
+    },
+    conditional={"widest / best inside": above(1), "widest / Gaussian": below(1)},
+    condition="The best middle inside draws better, but not by a tenth for certain.",
+    controls=("another draw / widest", "widest / Gaussian"),
+    also=(
+        "best inside, numbers",
+        *(
+            (f"middle of {size}", quantity)
+            for size in SIZES
+            for quantity in ("Fréchet", "little noise, leftover", "much noise, leftover")
+        ),
+    ),
+    ratios=(
+        "widest / best inside",
+        "narrowest / best inside",
+        "another draw / widest",
+        "widest / Gaussian",
+    ),
+    fails_when="A wide middle is free to leave out what it does not need: the wider the middle, "
+    "the less it is asked to represent.",
+    rule_changed="2026-11-26",
+    seen_before="nothing",
+)
+
+
+class DenseDenoiser(nn.Module):
+    """A dense diffusion model without skips: all it knows of its input passes the middle.
+
+    Two layers in, the middle, three layers out; called as model(x, times).
+
+    Args:
+        shape: (channels, height, width) of an image.
+        middle: numbers in the middle.
+        width: of the hidden layers.
+    """
+
+    def __init__(self, shape: Sequence[int], middle: int, width: int = 128):
+        super().__init__()
+        self.shape, self.steps, self.width = tuple(shape), SCHEDULE.steps, width
+        self.clock = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, 2 * width))
+        self.first = nn.Linear(math.prod(shape), width)
+        self.encoder = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.middle = nn.Linear(width, middle)
+        self.decoder = nn.Sequential(
+            nn.Linear(middle, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
+        self.late = nn.Linear(width, width)
+        self.last = nn.Sequential(nn.SiLU(), nn.Linear(width, math.prod(shape)))
+
+    def code(self, images: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """The middle's numbers (batch, middle), and what the clock tells the layers after it."""
+        waves = sinusoidal_embedding(times, 64).to(images.dtype)
+        early, late = self.clock(waves).chunk(2, dim=1)
+        return self.middle(self.encoder(self.first(images.flatten(1)) + early)), late
+
+    def forward(self, images: Tensor, times: Tensor) -> Tensor:
+        """What it says of `images`, (batch, channels, height, width), at `times`, (batch,)."""
+        code, late = self.code(images, times)
+        return self.last(self.late(self.decoder(code)) + late).view_as(images)
+
+
+def states(images: Tensor, time: int, seed: int) -> Tensor:
+    """Images with the noise of a time, in the model's range."""
+    noise = random.normal(images.shape, images, random.generator(seed))
+    return SCHEDULE.noisy(images, torch.full((len(images),), time), noise)
+
+
+@torch.no_grad()
+def leftover(model: nn.Module, time: int) -> float:
+    """The share of a noisy digit's variance that no linear reader finds in the middle's code.
+
+    The reader is fitted by least squares to the training digits, with one noise each, and read on
+    the test digits.
+    """
+
+    def codes_and_inputs(images: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        inputs = states(images, time, seed)
+        code, _ = model.code(inputs, torch.full((len(inputs),), time))
+        return nn.functional.pad(code, (0, 1), value=1.0).double(), inputs.flatten(1).double()
+
+    code, inputs = codes_and_inputs(digits().train, 0)
+    reader = torch.linalg.lstsq(code, inputs).solution
+    code, unseen = codes_and_inputs(digits().test, 1)
+    error = (unseen - code @ reader).square().sum()
+    return float(error / (unseen - inputs.mean(0)).square().sum())
+
+
+def run(seeds: int, steps: int, batch_size: int, n: int, walk: int) -> Result:
+    """Fréchet distance and what is left at the middle, by size of the middle and seed."""
+    readings: dict = {}
+    far, again, drawn = {}, {}, {}
+    for size in SIZES:
+        nets = models.replicate(lambda size=size: DenseDenoiser(digits().shape, size), seeds)
+        fit(
+            nets,
+            digits().train,
+            objective=objectives.diffusion(SCHEDULE, "image"),
+            steps=steps,
+            batch_size=batch_size,
+            lr=2e-3,
+            schedule="cosine",
+            label=f"middle of {size}",
+        )
+        first, second = (
+            torch.stack([draw(net, n, start + seed, walk) for seed, net in enumerate(nets)])
+            for start in (0, 50)
+        )
+        far[size], again[size] = frechet(first), frechet(second)
+        readings[f"middle of {size}", "Fréchet"] = far[size]
+        for words, time in TIMES.items():
+            left = [leftover(net, time) for net in nets]
+            readings[f"middle of {size}", f"{words}, leftover"] = left
+        drawn[size] = on_screen(first[0, :10])
+    inside = torch.stack([far[size] for size in INSIDE])  # (sizes, seeds)
+    chosen = (inside.sum(1, keepdim=True) - inside).argmin(0)  # by the other seeds
+    best = inside.gather(0, chosen[None])[0]
+    fitted = sampling.fit_code(digits().train.flatten(1))
+    gaussian = torch.stack([fitted.sample(n, seed) for seed in range(seeds)])
+    readings |= {
+        "widest / best inside": far[SIZES[-1]] / best,
+        "narrowest / best inside": far[SIZES[0]] / best,
+        "best inside, numbers": torch.tensor(INSIDE)[chosen],
+        "another draw / widest": again[SIZES[-1]] / far[SIZES[-1]],
+        "widest / Gaussian": far[SIZES[-1]] / frechet(gaussian.unflatten(-1, digits().shape)),
+    }
+    named = {label(key): values for key, values in readings.items()}  # as a kept run has them
+    return Result(named, {"drawn": drawn}, ("drawn",))
+
+
+def picture(result: Result) -> Figure:
+    """Fréchet distance, and what is left at the middle, against its size."""
+    figure, (left, right) = figures.canvas(1, 2)
+
+    def by_size(quantity: str) -> Tensor:  # (seeds, sizes)
+        rows = [torch.as_tensor(result[f"middle of {size}, {quantity}"]) for size in SIZES]
+        return torch.stack(rows, 1)
+
+    figures.curves(
+        SIZES,
+        {"answers with the image": by_size("Fréchet")},
+        xlabel="numbers in the middle",
+        ylabel="Fréchet distance",
+        logx=True,
+        ax=left,
+    )
+    figures.curves(
+        SIZES,
+        {words: by_size(f"{words}, leftover") for words in TIMES},
+        xlabel="numbers in the middle",
+        ylabel="left of the noisy input",
+        ylim=(0, 1.1),
+        logx=True,
+        legend="above",
+        ax=right,
+    )
+    return figure
+
+
+def samples_picture(result: Result) -> Figure:
+    """Digits drawn by a net with a middle of each size, all from the same noise."""
+    drawn = result.show["drawn"]
+    return figures.grid(
+        [drawn[size] for size in SIZES], labels=[f"{size} numbers" for size in SIZES], cell=0.6
+    )
+
+
+EXPERIMENT = Experiment(
+    claims=(CLAIM,),
+    run=run,
+    short={"seeds": 3, "steps": 5, "batch_size": 16, "n": 40, "walk": 3},
+    full={"seeds": 6, "steps": 1000, "batch_size": 32, "n": 360, "walk": 20},
+    picture=picture,
+)
