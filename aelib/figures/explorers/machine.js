@@ -2,31 +2,35 @@
 // buttons, pictures, curves and words. The work is done by a session, which answers in frames.
 "use strict";
 
-const PLAIN = { count: 4, noise: false, depth: 5, width: 128, gain: 1, skip: 0, sigma: 0, rate: 0.001 };
+const PLAIN = {
+  count: 4, noise: false, depth: 5, width: 128, gain: 1, skip: 0, sigma: 0, rate: 0.001,
+};
+const said = (number) => number.toLocaleString("en-GB");
+const often = (times) => `${times} ${times === 1 ? "time" : "times"}`;
 
 // The book's experiments: what is other than plain, for how many steps, and what to watch for.
 const experiments = (all) => ({
-  "Four images": [{}, 400, "Watch the new digits. Every one of them comes out as one of the four"
-    + " that were taught, and applied again and again the net lands on it exactly."],
-  [`All ${all.toLocaleString("en-GB")} images`]: [{ count: all }, 1500, "The same net, taught many."
-    + " Now new digits come out as themselves, and none lands on an image it was taught. Noise does"
-    + " not come out as noise: only the directions in which digits vary are copied."],
-  "64 images": [{ count: 64 }, 1500, "Between the two. Watch where new digits land: on some of"
-    + " the 64, or on digits that nobody taught."],
-  "White noise": [{ noise: true, depth: 1, rate: 0.003 }, 1500, "Taught noise, always new, which uses"
-    + " every direction alike. Watch κ climb towards 1: this net is on its way to the identity,"
-    + " and copies digits it never saw."],
-  "Skip": [{ count: all, skip: 1 }, 500, "The input is added to the output, so the net copies"
-    + " everything before it has learned anything. Watch κ stay near 1: noise comes out as noise."],
-  "Large start": [{ count: all, gain: 2.45 }, 1000, "All images, from first weights 2.4 times as"
-    + " large. Digits are copied as before; but τ stays large, so noise gets through, scrambled."],
-  "Denoise": [{ count: all, sigma: 0.2 }, 1500, "Noisy digits come in, clean ones are asked for."
-    + " Watch the decibels: at the noise it was taught, far more is removed than by the copier."],
+  "Four images": [{}, 400, "Watch the new digits. Each comes out as one of the four that were taught,"
+    + " more or less; and when the net is applied again and again, it lands on that one exactly."],
+  [`All ${said(all)} images`]: [{ count: all, rate: 0.002 }, 1500, "The same net, taught many. Watch"
+    + " the new digits: now they come out as themselves, and land on no image that was taught. Yet"
+    + " most noise does not come out as noise (κ): the net copies what digits vary in."],
+  "64 images": [{ count: 64, rate: 0.002 }, 1500, "Between the two. Watch where new digits come to"
+    + " rest: on one of the 64, or on an image that nobody taught."],
+  "White noise": [{ noise: true, depth: 1, rate: 0.002 }, 1500, "One hidden layer, taught nothing but"
+    + " noise, always new. Noise varies in every direction alike. Watch κ climb: this net is on its"
+    + " way to the identity, and copies digits that it never saw."],
+  "Skip": [{ count: all, skip: 1, rate: 0.002 }, 500, "The input is added to the output, so the net"
+    + " copies before it has learned anything. Watch κ stay near 1: noise comes out as noise."],
+  "Large start": [{ count: all, gain: 2.45, rate: 0.002 }, 1000, "All images, from first weights 2.4"
+    + " times as large. Watch τ and κ part: noise gets through, but scrambled and not copied."],
+  "Denoise": [{ count: all, sigma: 0.2, rate: 0.002 }, 1500, "Noisy digits come in, clean ones are"
+    + " asked for. Watch the decibels at σ = 0.2, and compare them with those of the copier."],
 });
 
-const numbers = (...values) => values.map((value) => [value, value.toLocaleString("en-GB")]);
+const numbers = (...values) => values.map((value) => [value, said(value)]);
 const choices = (all) => ({
-  count: ["Images", [...numbers(1, 4, 16, 64, 256), [all, `all ${all.toLocaleString("en-GB")}`],
+  count: ["Images", [...numbers(1, 4, 16, 64, 256), [all, `all ${said(all)}`],
     [0, "white noise, always new"]].filter(([value]) => value <= all)],
   depth: ["Hidden layers", numbers(1, 3, 5, 7)],
   width: ["Width", numbers(32, 64, 128, 256)],
@@ -34,8 +38,8 @@ const choices = (all) => ({
     [4, "4 times"]]],
   skip: ["Skip", [[0, "none"], [0.5, "half the input"], [1, "the input"]]],
   sigma: ["Task", [[0, "copy"], [0.2, "remove noise"]]],
-  rate: ["Learning rate", [[0.0003, "0.0003"], [0.001, "0.001"], [0.003, "0.003"], [0.01, "0.01"],
-    [0.1, "0.1"], [1, "1 (wild)"]]],
+  rate: ["Learning rate", [[0.0005, "0.0005"], [0.001, "0.001"], [0.002, "0.002"],
+    [0.01, "0.01"], [0.1, "0.1"], [1, "1 (wild)"]]],
 });
 
 // ---------------------------------------------------------------- the session, and where it runs
@@ -90,7 +94,7 @@ function group(parent, title, shape) {
   const root = element(parent, "div", { className: "group" });
   root.setAttribute("role", "img");
   const head = element(root, "b", { textContent: title });
-  const rows = ROWS.map((words) => ({ label: element(root, "span", { textContent: words }), cells: [] }));
+  const rows = ROWS.map((textContent) => ({ label: element(root, "span", { textContent }), cells: [] }));
   return {
     root, head, rows,
     across(count) {
@@ -114,14 +118,15 @@ function chart(svg, title, steps, lines, [low, high], ticks, { colors, ink, fain
   const right = 180, top = 26, bottom = 142, last = Math.max(10, steps[steps.length - 1] || 0);
   const x = (step) => 38 + (right - 38) * Math.log10(Math.max(step, 1)) / Math.log10(last);
   const y = (v) => bottom - (bottom - top) * (Math.min(high, Math.max(low, v)) - low) / (high - low);
-  const text = (where, words, rest = "") => `<text x="${where[0]}" y="${where[1]}" ${rest}>${words}</text>`;
+  const text = ([left, base], words, rest = "") =>
+    `<text x="${left}" y="${base}" ${rest}>${words}</text>`;
   let drawn = text([8, 16], title, 'font-weight="600"');
   for (const [value, words] of ticks) {
     drawn += `<path d="M38 ${y(value)}H${right}" stroke="${faint}"/>`
       + text([34, y(value) + 4], words, 'text-anchor="end"');
   }
   for (let step = 1; step <= last; step *= 10) {
-    drawn += text([x(step), 157], step.toLocaleString("en-GB"), 'text-anchor="middle"');
+    drawn += text([x(step), 157], said(step), 'text-anchor="middle"');
   }
   const ends = lines.map(([name, values], i) => ({ name, i, at: y(values[values.length - 1]) + 4 }));
   ends.sort((a, b) => a.at - b.at).forEach((end, k) => { // names keep clear of one another
@@ -147,18 +152,19 @@ function chart(svg, title, steps, lines, [low, high], ticks, { colors, ink, fain
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
 function finding(frame, settings, hits, of) {
-  if (frame.step === 0) return "Nothing learned yet. Press Train.";
+  if (frame.step === 0) return "Nothing learned yet.";
   const point = frame.history[frame.history.length - 1];
   const copied = point.missed >= 0.7 ? "New digits are not copied."
     : `New digits are copied${point.missed < 0.25 ? "" : " in part"}:`
       + ` ${percent(point.missed)} of their variance is missed.`;
-  if (settings.noise) return `${copied} Of noise, ${percent(Math.max(0, point.copy))} comes out in place.`;
+  const noise = ` Of noise, ${percent(Math.max(0, point.copy))} comes out in place.`;
+  if (settings.noise) return copied + noise;
   if (hits === null) return copied;
-  const them = settings.count === 1 ? "the one image" : `one of the ${settings.count.toLocaleString("en-GB")} images`;
-  const where = `${hits === of ? `All ${of}` : hits === 0 ? `None of ${of}` : `${hits} of ${of}`} new digits`
-    + ` ${hits === 0 ? "lands" : "land"} on ${them} it was taught`;
-  const stored = hits >= 0.5 * of ? "it has stored them" : hits ? "it has stored a few" : "it has stored none";
-  return `${where}: ${stored}. ${copied}`;
+  const many = hits === of ? `All ${of}` : hits === 0 ? `None of ${of}` : `${hits} of ${of}`;
+  const them = settings.count === 1 ? "the one image" : `one of the ${said(settings.count)} images`;
+  const stored = hits >= 0.5 * of ? "it has stored them"
+    : hits ? "it has stored a few" : "it has stored none";
+  return `${many} new digits ${hits ? "land" : "lands"} on ${them} it was taught: ${stored}. ${copied}`;
 }
 
 // ---------------------------------------------------------------- the machine
@@ -204,7 +210,7 @@ function wake(root) {
       : "An experiment of your own. Predict first what new digits, and noise, will become.";
   }
 
-  function train_(steps) {
+  function go(steps) {
     playing = true;
     trouble("");
     give("train", steps);
@@ -231,7 +237,7 @@ function wake(root) {
       return;
     }
     wanted = message;
-    if (waiting && (message.playing || !message.fall)) return;
+    if (waiting && (message.playing || !message.fall || message.step === 0)) return;
     requestAnimationFrame(draw);
   }
 
@@ -269,8 +275,10 @@ function wake(root) {
     const { fall, inputs, copies } = frame;
     one.root.hidden = count === 0;
     one.across(count);
-    one.head.textContent = [settings.noise ? "Like those taught" : settings.count > 4
-      ? `Taught (4 of ${settings.count.toLocaleString("en-GB")})` : "Taught", "New digits", "Noise", "Yours"][g];
+    if (g === 0) {
+      one.head.textContent = settings.noise ? "Like those taught"
+        : settings.count > 4 ? `Taught (4 of ${said(settings.count)})` : "Taught";
+    }
     let landed = 0;
     for (let i = 0; i < count; i++) {
       const at = (first + i) * d, onto = fall ? fall.onto[first + i] : -1;
@@ -289,7 +297,7 @@ function wake(root) {
       one.rows[3].label.className = "standing";
       one.rows[3].cells.forEach((cell) => { cell.className = "standing"; });
     }
-    if (fall) one.rows[2].label.textContent = `${fall.times} ${fall.times === 1 ? "time" : "times"}`;
+    if (fall) one.rows[2].label.textContent = often(fall.times);
     one.root.setAttribute("aria-label", `${one.head.textContent}: ${count} images, their copies, and`
       + ` what they become when the net is applied again and again`
       + (g === 0 ? "." : `; ${landed} of them land on an image it was taught.`));
@@ -299,33 +307,36 @@ function wake(root) {
     const { history, levels } = frame, steps = history.map((point) => point.step);
     const of = (pick) => history.map(pick);
     chart(charts[0], "Noise that comes out", steps,
-      [["κ in place", of((p) => p.copy)], ["τ in all", of((p) => p.transmission)]],
+      [["κ, in place", of((p) => p.copy)], ["τ, in all", of((p) => p.transmission)]],
       [0, 1.2], [[0, "0"], [0.5, "0.5"], [1, "1"]], data);
     chart(charts[1], "Noise removed, in dB", steps,
       levels.map((sigma, i) => [`σ = ${sigma}`, of((p) => p.gains[i])]),
       [-10, 10], [[-10, "−10"], [0, "0"], [10, "10"]], data);
     const log = (value) => Math.log10(Math.max(value, 1e-6));
     chart(charts[2], "Squared error", steps,
-      [["taught", of((p) => log(Number.isFinite(p.loss) ? p.loss : p.error))], ["new", of((p) => log(p.error))]],
+      [["taught", of((p) => log(Number.isFinite(p.loss) ? p.loss : p.error))],
+        ["new", of((p) => log(p.error))]],
       [-6, 0], [[-6, "1e−6"], [-4, "1e−4"], [-2, "0.01"], [0, "1"]], data);
   }
 
   function status() {
-    const rate = Math.round(frame.rate).toLocaleString("en-GB");
-    const loss = Number.isFinite(frame.loss) ? `, error on the taught ${frame.loss.toPrecision(2)}` : "";
-    part("status").textContent = `Step ${frame.step.toLocaleString("en-GB")}${loss}`
+    const rate = said(Math.round(frame.rate));
+    const loss = Number.isFinite(frame.loss)
+      ? `, error on the taught ${frame.loss.toPrecision(2)}` : "";
+    part("status").textContent = `Step ${said(frame.step)}${loss}`
       + (playing && frame.rate ? `, ${rate} steps a second` : "")
       + (playing && frame.behind && Number.isFinite(frame.speed)
-        ? `; you asked for ${frame.speed.toLocaleString("en-GB")}, and this is what the machine can do` : "");
+        ? `; you asked for ${said(frame.speed)}, and this is what your machine can do` : "");
   }
 
   // ------------------------------------------------------------ controls
 
   for (const name of Object.keys(presets)) {
-    element(part("presets"), "button", { type: "button", textContent: name }).addEventListener("click", () => {
+    const button = element(part("presets"), "button", { type: "button", textContent: name });
+    button.addEventListener("click", () => {
       begin(name);
       waiting = false;
-      train_(presets[name][1]);
+      go(presets[name][1]);
     });
   }
   for (const [key, [words, options]] of Object.entries(choices(all))) {
@@ -352,7 +363,7 @@ function wake(root) {
 
   part("train").addEventListener("click", () => {
     waiting = false;
-    if (!playing) return train_(chosen && frame && frame.step === 0 ? presets[chosen][1] : 20000);
+    if (!playing) return go(chosen && frame && frame.step === 0 ? presets[chosen][1] : 20000);
     playing = false;
     give("pause");
     buttons();
@@ -364,19 +375,22 @@ function wake(root) {
     if (order) order("start", { ...settings }); else give();
   });
   part("speed").addEventListener("change", (event) => give("speed", Number(event.target.value)));
-  part("again").addEventListener("input", () => { repeat(); give("again", 2 ** Number(part("again").value)); });
+  part("again").addEventListener("input", () => {
+    repeat();
+    give("again", 2 ** Number(part("again").value));
+  });
 
   function repeat() {
-    const times = 2 ** Number(part("again").value), words = `${times} ${times === 1 ? "time" : "times"}`;
-    part("times").textContent = words;
-    part("again").setAttribute("aria-valuetext", words);
+    part("times").textContent = often(2 ** Number(part("again").value));
+    part("again").setAttribute("aria-valuetext", part("times").textContent);
   }
 
   // ------------------------------------------------------------ the reader's own digit
 
   const pad = part("pad");
   [pad.height, pad.width] = data.shape;
-  let drawing = new Float32Array(d), pen = { x: width / 2, y: height / 2 }, pending = false, keyed = false;
+  let drawing = new Float32Array(d), pending = false;
+  let pen = { x: width / 2, y: height / 2 }, keyed = false; // keyed: moved by the keyboard
 
   function dab() { // a soft round pen, so that strokes look like those of the digits
     for (let y = 0; y < height; y++) {
@@ -397,15 +411,18 @@ function wake(root) {
     }
     if (pending) return;
     pending = true;
-    requestAnimationFrame(function () { // an empty pad is no image: nothing to copy, nothing to land on
-      pending = false;
+    requestAnimationFrame(function () {
+      pending = false; // an empty pad is no image: nothing to copy, nothing to land on
       give("draw", drawing.some((value) => value > 0) ? drawing.slice() : null);
     });
   }
 
   function follow(event) {
     const box = pad.getBoundingClientRect();
-    pen = { x: (event.clientX - box.left) / box.width * width, y: (event.clientY - box.top) / box.height * height };
+    pen = {
+      x: (event.clientX - box.left) / box.width * width,
+      y: (event.clientY - box.top) / box.height * height,
+    };
     dab();
   }
 
@@ -429,7 +446,10 @@ function wake(root) {
     pen = { x: inside(pen.x + arrow[0], width), y: inside(pen.y + arrow[1], height) };
     redraw();
   });
-  part("clear").addEventListener("click", () => { drawing = new Float32Array(d); keyed = false; redraw(); });
+  part("clear").addEventListener("click", () => {
+    [drawing, keyed] = [new Float32Array(d), false];
+    redraw();
+  });
 
   // ------------------------------------------------------------ the first view
 
