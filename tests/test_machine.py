@@ -255,13 +255,13 @@ def test_applied_once_it_has_not_landed_yet(tab):
 
 def test_a_wild_rate_is_told_and_the_net_kept(tab):
     tab.locator("summary").click()
-    tab.get_by_label("Learning rate").select_option("1")
+    tab.locator("[data-setting=rate]").select_option("1")
     tab.get_by_role("button", name="Train").click()
     tab.wait_for_selector('[data-part="trouble"]:not([hidden])')
     assert re.match(
         r"It diverged at step \d+: .* as it was at step \d+\. Lower", words(tab, "trouble")
     )
-    tab.get_by_label("Learning rate").select_option("0.001")
+    tab.locator("[data-setting=rate]").select_option("0.001")
     assert tab.is_hidden('[data-part="trouble"]')
     before = int(re.match(r"Step (\d+)", words(tab, "status"))[1])
     tab.get_by_role("button", name="One step").click()
@@ -273,9 +273,9 @@ def test_a_wild_rate_is_told_and_the_net_kept(tab):
 
 
 def test_a_speed_beyond_the_machine_is_told(tab):
-    for name, value in (("Width", "256"), ("Hidden layers", "7"), ("Images", "64")):
-        tab.get_by_label(name).select_option(value)
-    tab.get_by_label("Speed").select_option("1000")
+    for setting, value in (("width", "256"), ("depth", "7"), ("count", "64")):
+        tab.locator(f"[data-setting={setting}]").select_option(value)
+    tab.locator("[data-part=speed]").select_option("1000")
     tab.get_by_role("button", name="Train").click()
     tab.wait_for_function(
         "document.querySelector('figure').innerText.includes('you asked for 1,000')"
