@@ -23,7 +23,8 @@ const experiments = (all) => ({
   "Skip": [{ count: all, skip: 1, rate: 0.002 }, 500, "The input is added to the output, so the net"
     + " copies before it has learned anything. Watch κ stay near 1: noise comes out as noise."],
   "Large start": [{ count: all, gain: 2.45, rate: 0.002 }, 1000, "All images, from first weights 2.4"
-    + " times as large. Watch τ and κ part: noise gets through, but scrambled and not copied."],
+    + " times as large. Watch κ and τ: more noise gets through than from the small start, much of it"
+    + " scrambled."],
   "Denoise": [{ count: all, sigma: 0.2, rate: 0.002 }, 1500, "Noisy digits come in, clean ones are"
     + " asked for. Watch the decibels at σ = 0.2, and compare them with those of the copier."],
 });
