@@ -15,8 +15,8 @@ const experiments = (all) => ({
   [`All ${said(all)} images`]: [{ count: all, rate: 0.002 }, 1500, "The same net, taught many. Watch"
     + " the new digits: now they come out as themselves, and land on no image that was taught. Yet"
     + " most noise does not come out as noise (κ): the net copies what digits vary in."],
-  "64 images": [{ count: 64, rate: 0.002 }, 1500, "Between the two. Watch where new digits come to"
-    + " rest: on one of the 64, or on an image that nobody taught."],
+  "64 images": [{ count: 64, rate: 0.002 }, 1500, "Between the two. Its images are fitted closely,"
+    + " but are they stored? Watch where new digits come to rest, and train on when it stops."],
   "White noise": [{ noise: true, depth: 1, rate: 0.002 }, 1500, "One hidden layer, taught nothing but"
     + " noise, always new. Noise varies in every direction alike. Watch κ climb: this net is on its"
     + " way to the identity, and copies digits that it never saw."],
