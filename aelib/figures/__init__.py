@@ -8,6 +8,7 @@ made, and matplotlib is imported only when needed.
 
 from aelib.figures.bar_charts import bars, grouped_bars
 from aelib.figures.drawings import arrow, block, note, picture, sheet
+from aelib.figures.explorers.machine import machine
 from aelib.figures.explorers.pad import Pad, pad
 from aelib.figures.explorers.page import Explorer
 from aelib.figures.explorers.slider import explore
@@ -34,6 +35,7 @@ __all__ = [
     "grid",
     "grouped_bars",
     "heat",
+    "machine",
     "note",
     "pad",
     "picture",

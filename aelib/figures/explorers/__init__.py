@@ -1,1 +1,2 @@
-"""Pictures a reader can move on a page without a kernel: a slider, a pad that runs a decoder."""
+"""Pictures a reader can move on a page without a kernel: a slider, a pad that runs a decoder, a
+machine that trains an autoencoder."""

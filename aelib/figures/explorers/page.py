@@ -15,7 +15,7 @@ LARGEST = 900_000  # bytes of HTML one explorer may weigh; a page has to stay un
 
 @dataclass(frozen=True, repr=False)
 class Explorer:
-    """A self-contained piece of HTML that a notebook displays. Made by `explore` and by `pad`."""
+    """A self-contained piece of HTML that a notebook displays. Made by `explore` and its like."""
 
     name: str
     html: str = field(repr=False)  # no network, no kernel
@@ -27,8 +27,18 @@ class Explorer:
         return self.html
 
 
-def filled(kind: str, data: object, *, name: str, caption: str, **texts: object) -> str:
+def filled(
+    kind: str,
+    data: object,
+    *,
+    name: str,
+    caption: str,
+    libraries: tuple[str, ...] = (),
+    **texts: object,
+) -> str:
     """`kind`.html with its script, the `data` which that reads, and the texts, made harmless.
+
+    `libraries` names the scripts that go before its own, in the same <script>.
 
     Ids come from the explorer's name, so several live on one page. The script looks for explorers
     it has not woken yet, so running a cell twice in one notebook wakes the new one. Until it has
@@ -37,13 +47,14 @@ def filled(kind: str, data: object, *, name: str, caption: str, **texts: object)
     folder = importlib.resources.files("aelib.figures.explorers")
     template = string.Template((folder / f"{kind}.html").read_text(encoding="utf-8"))
     escaped = {key: html.escape(str(text)) for key, text in texts.items()}
+    scripts = [(folder / f"{one}.js").read_text(encoding="utf-8") for one in (*libraries, kind)]
     below = f'<figcaption style="color:inherit">{html.escape(caption.strip())}</figcaption>\n'
     return template.substitute(
         escaped,
         name=name,
         caption=below if caption.strip() else "",
         data=json.dumps(data).replace("<", "\\u003c"),  # no text can end the script
-        script=(folder / f"{kind}.js").read_text(encoding="utf-8"),
+        script="".join(scripts),
     )
 
 
