@@ -29,7 +29,8 @@ PARTS_MATTER = Claim(
     statement="Of the U-Net's parts, skips and attention both matter for its samples.",
     source="Badger's page, section 4",
     reading="no skips / whole",
-    measure="Fréchet distance without skips, over that of the whole net, same seed and steps",
+    measure="Fréchet distance without skips, over that of the whole net, same seed and "
+    "steps; nets that answer with the clean image",
     supported={
         "no skips / whole": above(1.2),
         "no attention / whole": above(1.2),
@@ -56,8 +57,9 @@ PARTS_MATTER = Claim(
         "whole / Gaussian",
         "whole, another draw / whole",
     ),
-    fails_when="The images are small and have no rule that spans them: at 14 × 14 places every "
-    "place is a few convolutions away from every other, and attention has little to add.",
+    fails_when="The net answers with the clean image, as here: it has no noise to pass on, and "
+    "drew better without skips. And at 14 × 14 places every place is a few convolutions away from "
+    "every other, and attention has little to add.",
     rule_changed="2026-11-26",
     seen_before="first run",
 )
