@@ -105,7 +105,7 @@ def states(images: Tensor, time: int, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def leftover(model: nn.Module, time: int) -> float:
+def leftover(model: DenseDenoiser, time: int) -> float:
     """The share of a noisy digit's variance that no linear reader finds in the middle's code.
 
     The reader is fitted by least squares to the training digits, with one noise each, and read on

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +85,7 @@ def labelled(name: str, size: int = 32) -> Images:
         labels = torch.tensor([classes.index(source) for source in pieces.train_sources])
         cut = 512
         return Images(
-            name, pieces.train[cut:], pieces.train[:cut], labels[cut:], labels[:cut], classes
+            name, pieces.train[cut:], pieces.train[:cut], labels[cut:], labels[:cut], tuple(classes)
         )
     folder = os.environ.get(FOLDER)
     if not folder:
@@ -147,6 +147,11 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float(torch.cat(right).float().mean())
 
 
+def labels_of(images: Images) -> tuple[Tensor, Tensor]:
+    """The labels of the training and of the test images in a set from `labelled`."""
+    return cast(Tensor, images.train_labels), cast(Tensor, images.test_labels)
+
+
 def batches(images: Tensor, labels: Tensor, size: int = 500) -> list[tuple[Tensor, Tensor]]:
     """Images and labels, `size` at a time."""
     return list(zip(images.split(size), labels.split(size), strict=True))
@@ -181,11 +186,11 @@ def keep(kind: str, model: nn.Module, images: Images, folder: Path = KEPT) -> Pa
 
     again = KINDS[kind].build()
     again.load_state_dict(halved(model))
-    test = images.test, images.test_labels
+    train_labels, test_labels = labels_of(images)
     measured = {
-        "training": accuracy(model, images.train, images.train_labels),
-        "test": accuracy(model, *test),
-        "test, half precision": accuracy(again, *test),
+        "training": accuracy(model, images.train, train_labels),
+        "test": accuracy(model, images.test, test_labels),
+        "test, half precision": accuracy(again, images.test, test_labels),
     }
     notes = {name: f"{value:.4f}" for name, value in measured.items()}
     return runtime.write_whole(file(kind, folder), save(halved(model), notes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def stretches(
     model: nn.Module,
     image: Tensor,
     layers: Sequence[str],
-    forward: inversion.Forward | None = None,
+    forward: Callable[[nn.Module, Tensor], object] | None = None,
 ) -> dict[str, Tensor]:
     """How far each layer stretches the directions of an image (c, h, w): singular values, falling.
 
@@ -107,8 +107,9 @@ def ranks(
     }
 
 
-def search(parameterization: str, optimizer: str, rate: float) -> inversion.Recipe:
+def search(which: Sequence[str], rate: float) -> inversion.Recipe:
     """The default recipe with these two parts; `rate` is Adam's step size."""
+    parameterization, optimizer = which
     return dataclasses.replace(
         inversion.RECIPES["default"],
         parameterization=PARTS["parameterization"][parameterization],
@@ -163,7 +164,7 @@ def run(seeds: int, images: int, steps: int, most: int) -> Result:
         each = [
             torch.stack(
                 [
-                    along(model, lively[:images], search(*which, rate), seed, steps)
+                    along(model, lively[:images], search(which, rate), seed, steps)
                     for seed, model in enumerate(transformers)
                 ]
             )

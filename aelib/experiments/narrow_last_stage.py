@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from aelib import figures, fit, inversion, models, objectives, random
 from aelib.claims import Claim, above
-from aelib.experiments.cifar_classifiers import accuracy, labelled
+from aelib.experiments.cifar_classifiers import accuracy, labelled, labels_of
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 
@@ -60,11 +60,12 @@ def run(name: str, seeds: int, train: int, test: int, train_steps: int, features
         images: int, steps: int) -> Result:  # fmt: skip
     """Nets with true and with shuffled labels, from narrow to wide: their gap and leftover."""
     found = labelled(name, size=16).take(train, seed=1)
-    test_images, test_labels = found.test[:test], found.test_labels[:test]
+    train_labels, test_labels = labels_of(found)
+    test_images, test_labels = found.test[:test], test_labels[:test]
     shown = found.test[1 :: len(found.test) // images][:images]
-    shuffled = found.train_labels[torch.randperm(train, generator=random.generator(0))]
+    shuffled = train_labels[torch.randperm(train, generator=random.generator(0))]
     fitted, gaps, left, within = {}, {}, {}, {}
-    for which, labels in zip(LABELS, (found.train_labels, shuffled), strict=True):
+    for which, labels in zip(LABELS, (train_labels, shuffled), strict=True):
         columns: dict[str, list[list[float]]] = {}
         for count in features:
             nets = models.replicate(

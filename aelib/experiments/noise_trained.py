@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -126,8 +125,8 @@ def run(name: str, seeds: int, train: int, train_steps: int, images: int, steps:
     found = labelled(name)
     shown = found.test[:: len(found.test) // images][:images]
     nets, fitted = small_nets(found.train[:train], seeds, train_steps, width)
-    readings: dict[str, Sequence[float] | Tensor] = {
-        f"training accuracy, {kind}": values for kind, values in fitted.items()
+    readings = {
+        f"training accuracy, {kind}": torch.tensor(values) for kind, values in fitted.items()
     }
     readings["photograph"] = fine_share(shown).mean().expand(seeds)
     rows = {"photograph": shown}

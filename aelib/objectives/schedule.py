@@ -214,8 +214,8 @@ class Schedule:
 
     def mark(self, model: nn.Module, target: str = "noise") -> None:
         """Note in a model what it was trained on: `schedule_digest` and `diffusion_target`."""
-        model = _unwrapped(model)
-        model.schedule_digest, model.diffusion_target = self.digest, target
+        notes: Any = _unwrapped(model)
+        notes.schedule_digest, notes.diffusion_target = self.digest, target
 
     @staticmethod
     def target_of(model: object, target: str | None = None) -> str:
