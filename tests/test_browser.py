@@ -6,11 +6,11 @@ CI=true, where a missing browser is a failure.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
@@ -21,8 +21,8 @@ INSIDE = ("file:", "data:", "blob:", "about:")
 
 def contents() -> list[str]:
     """Every page of the book, and the two that the builder adds for the reader."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    pages = [toc["root"], *(one["file"] for part in toc["parts"] for one in part["chapters"])]
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    pages = re.findall(r"^(?:root| *- file): (\S+)$", toc, re.MULTILINE)  # nested ones too
     return [*pages, "search", "genindex"]
 
 

@@ -43,7 +43,7 @@ def test_a_folder_that_is_not_there_or_not_divided_is_refused(folder, monkeypatc
     what = r"AELIB_CIFAR10: expected a folder with train/CLASS/ .*data\.load\('cifar10'\)"
     with pytest.raises(ValueError, match=what) as refusal:
         cifar_classifiers.labelled("cifar10")
-    assert str(folder / name) in str(refusal.value)
+    assert f"got '{str(folder)[:12]}" in str(refusal.value)  # a long path is cut in its middle
 
 
 def test_without_a_folder_torchvision_has_them(folder, monkeypatch):

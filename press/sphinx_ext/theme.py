@@ -27,6 +27,11 @@ REPAIRS = (
     (r'(<button class="[^"]*search-button-field[^"]*") title="Search" aria-label="Search"', r"\1"),
     (r'(<i class="theme-switch [^>]*?) +title="[^"]*"', r"\1"),
     (r'<summary aria-label="Toggle hidden content">', "<summary>"),
+    # What unfolds a chapter's further pages has an arrow and no name.
+    (
+        r'<summary>(<span class="toctree-toggle")',
+        r'<summary aria-label="Further pages of this chapter">\1',
+    ),
     # A list whose children are no list items.
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
     # Every exercise gets the same id for its body; the exercise has one of its own.
