@@ -40,6 +40,19 @@ def test_images_and_models_may_be_on_the_gpu():
     assert near(there, here, 1e-3)
 
 
+@ways
+def test_metrics_and_callback_see_the_models_where_their_data_is(vmap):
+    there, here, seen = seeds(), seeds(), []
+    how = {**HOW, "vmap": vmap, "metrics": {"error": lambda net: (net(IMAGES) - IMAGES).norm()}}
+    history = ae.fit(
+        there, IMAGES, callback=lambda now: seen.append(now["models"][0](IMAGES)), **how
+    )
+    expected = ae.fit(here, IMAGES, device="cpu", **how)
+    np.testing.assert_allclose(history.metrics["error"], expected.metrics["error"], rtol=1e-2)
+    assert len(seen) == len(history.steps)
+    assert near(there, here, 0.05)  # and the training went on from where it was
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_mixed_precision_on_a_gpu_learns_about_the_same(precision):
     full, mixed = seeds(), seeds()

@@ -71,7 +71,8 @@ def fit(
         metrics: numbers to follow, each a function of the model, evaluated at every record without
             gradients and in eval mode.
         callback: called at every record, likewise, with a dict: "step"; "loss", one number a model;
-            "metrics", by name, one number a model; "models", the list of them.
+            "metrics", by name, one number a model; "models", the list of them. Metrics and
+            callback see the models on the device they came from, as the data there is.
         checkpoint: a file (`torch.save`'s) written at every record, whole or not at all.
         resume: go on from the checkpoint if there is one; the end is bit for bit that of an
             unbroken run on the same machine. `steps` may be larger than before.

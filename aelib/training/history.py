@@ -15,7 +15,7 @@ from torch import nn
 from aelib import checks, random
 from aelib.models import evaluating
 from aelib.training.checkpoint import Checkpoint
-from aelib.training.learner import Learner, handed_over
+from aelib.training.learner import Learner, at_home, handed_over
 from aelib.training.plan import Plan
 
 
@@ -121,7 +121,8 @@ class Recorder:
         if self.since:
             self._check(losses)
         with handed_over(self.learners):
-            info = {"step": self.done, "loss": losses, "metrics": self._measure()}
+            with at_home(self.plan):
+                info = {"step": self.done, "loss": losses, "metrics": self._measure()}
             due = self.done in self.plan.log_at
             if due:
                 self._add(info)
@@ -133,7 +134,7 @@ class Recorder:
             if not due:  # an interruption's: not in the checkpoint, so that a resumed history is
                 self._add(info)  # that of an unbroken run
             if self.plan.callback is not None:
-                with self._aside(*self.plan.models):
+                with at_home(self.plan), self._aside(*self.plan.models):
                     self.plan.callback({**info, "models": self.plan.models})
         return losses
 

@@ -118,6 +118,20 @@ def handed_over(learners: Sequence[Learner]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def at_home(plan: Plan) -> Iterator[None]:
+    """Inside the block the models are on the device they came from, where their caller's data is;
+    afterwards back on the plan's.
+    """
+    for model, home in zip(plan.models, plan.homes, strict=True):
+        model.to(home)
+    try:
+        yield
+    finally:
+        for model in plan.models:
+            model.to(plan.place.device)
+
+
+@contextlib.contextmanager
 def prepared(plan: Plan) -> Iterator[list[Learner]]:
     """The learners of a plan: one for each model, or one for all of them as one graph.
 
@@ -126,7 +140,6 @@ def prepared(plan: Plan) -> Iterator[list[Learner]]:
     and mode, and all else is as it was.
     """
     models, device = plan.models, plan.place.device
-    homes = [next(model.parameters()).device for model in models]
     modes = [(module, module.training) for model in models for module in model.modules()]
     learners: list[Learner] = []
     with torch.inference_mode(False), torch.enable_grad(), random.seeded(plan.seed, device):
@@ -143,7 +156,7 @@ def prepared(plan: Plan) -> Iterator[list[Learner]]:
         finally:
             for learner in learners:
                 learner.hand_over()
-            for model, home in zip(models, homes, strict=True):
+            for model, home in zip(models, plan.homes, strict=True):
                 model.to(home)
             for module, training in modes:
                 module.training = training

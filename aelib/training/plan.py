@@ -98,6 +98,7 @@ class Plan:
             checks.function(self.callback, "callback", "a function of a dict")
         self.checkpoint = _checkpoint(self.checkpoint, self.resume)
         self.place = place(self.device, self.precision)
+        self.homes = [next(model.parameters()).device for model in self.models]
         for size in self.sizes:
             if size % self.place.processes:
                 expected = f"a multiple of {self.place.processes}, the processes that share it"
