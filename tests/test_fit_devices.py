@@ -10,7 +10,7 @@ import torch
 from trainees import IMAGES, near, same, seeds, ways
 
 import aelib as ae
-from aelib import runtime
+from aelib import random, runtime
 
 pytestmark = pytest.mark.gpu
 
@@ -51,6 +51,18 @@ def test_metrics_and_callback_see_the_models_where_their_data_is(vmap):
     np.testing.assert_allclose(history.metrics["error"], expected.metrics["error"], rtol=1e-2)
     assert len(seen) == len(history.steps)
     assert near(there, here, 0.05)  # and the training went on from where it was
+
+
+def test_stacked_transformers_learn_on_a_gpu_what_they_learn_on_a_cpu():
+    images, labels = torch.rand(16, 3, 32, 32, generator=random.generator(0)), torch.arange(16) % 4
+    there, here = (
+        ae.models.replicate(lambda: ae.models.SmallViT((3, 32, 32), 4), 3) for _ in range(2)
+    )
+    how = {"labels": labels, "objective": ae.objectives.classify, "vmap": True, **HOW}
+    history = ae.fit(there, images, **how)
+    expected = ae.fit(here, images, device="cpu", **how)
+    np.testing.assert_allclose(history.loss[:, 0], expected.loss[:, 0], rtol=1e-3)
+    np.testing.assert_allclose(history.loss, expected.loss, rtol=0.2)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -114,7 +114,7 @@ def missed(nets: Sequence, sets: Sequence[Tensor]) -> np.ndarray:
 
 
 def follow(
-    sets: Sequence[Tensor], width: int, steps: int, digits: data.Images, records: int = 16
+    sets: Sequence[Tensor], width: int, steps: int, digits: data.Images, records: int = 10
 ) -> dict:
     """Training variance missed and H along a training, both (nets, records)."""
     shape, n = checks.shape(sets[0].shape[1:]), len(sets[0])
@@ -149,7 +149,7 @@ def run(
     until: int,
     map_steps: int = 0,
     times: int = 500,
-    records: int = 16,
+    records: int = 10,
 ) -> Result:
     """Share and H by number of images, by depth and kind, and along trainings of two widths."""
     digits, readings, followed = data.load("digits"), {}, {}
