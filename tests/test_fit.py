@@ -32,6 +32,7 @@ from trainees import (
 )  # fmt: skip
 
 import aelib as ae
+from aelib import random
 from aelib.training import ensemble
 from aelib.training.ensemble import difference
 
@@ -299,6 +300,16 @@ def test_a_second_input_in_one_graph(objective):
         ae.fit(models, IMAGES, objective=objective, steps=5, batch_size=FEW, vmap=vmap)
     assert near(alone, listed)
     assert not near(alone, begun, 1e-3)
+
+
+def test_stacked_transformers_learn_what_single_ones_learn():
+    images, labels = torch.rand(16, 3, 32, 32, generator=random.generator(0)), torch.arange(16) % 4
+    how = {"labels": labels, "objective": ae.objectives.classify, "steps": 20, "lr": 0.001}
+    losses = []
+    for vmap in (True, False):  # stacked ones without a word of torch's about a slow attention
+        nets = ae.models.replicate(lambda: ae.models.SmallViT((3, 32, 32), 4, width=24, depth=2), 2)
+        losses.append(ae.fit(nets, images, vmap=vmap, log_at=4, **how).loss)
+    np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
 @ways

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 
 import torch
@@ -63,7 +62,8 @@ class Ensemble(nn.Module):
 
         parameters = dict(zip(self._names, self.stacked, strict=True))
         axes = (0, *(0 if isinstance(value, Tensor) else None for value in inputs))
-        with _plain_attention(self.stacked[0].device):
+        # Under vmap fused attention runs seed by seed on a CPU, and its backward fails on a GPU.
+        with sdpa_kernel(SDPBackend.MATH):
             return torch.func.vmap(single, axes, randomness="different")(parameters, *inputs)
 
     @torch.no_grad()
@@ -79,13 +79,6 @@ class Ensemble(nn.Module):
         for name, values in zip(self._names, self.stacked, strict=True):
             for model, value in zip(self._models, values, strict=True):
                 value.copy_(model.get_parameter(name))
-
-
-def _plain_attention(device: torch.device) -> AbstractContextManager:
-    """Inside the block attention is made of matrix products on a GPU, where the backward of the
-    fused one fails for stacked seeds: "LSE is not correctly aligned".
-    """
-    return nullcontext() if runtime.is_cpu(device) else sdpa_kernel(SDPBackend.MATH)
 
 
 def ensemble(plan: Plan) -> Ensemble | None:
