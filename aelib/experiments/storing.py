@@ -114,12 +114,12 @@ def missed(nets: Sequence, sets: Sequence[Tensor]) -> np.ndarray:
 
 
 def follow(
-    sets: Sequence[Tensor], width: int, steps: int, digits: data.Images, records: int = 10
+    sets: Sequence[Tensor], width: int, steps: int, digits: data.Images, records: int = 8
 ) -> dict:
     """Training variance missed and H along a training, both (nets, records)."""
     shape, n = checks.shape(sets[0].shape[1:]), len(sets[0])
     nets = models.replicate(lambda: models.MLPAutoencoder(shape, width=width, depth=5), len(sets))
-    logs = sorted({1, *np.geomspace(max(2, steps // 300), steps, records).astype(int).tolist()})
+    logs = sorted({1, *np.geomspace(max(2, steps // 30), steps, records).astype(int).tolist()})
     found: list[tuple] = []
 
     def note(now: dict) -> None:
@@ -149,7 +149,7 @@ def run(
     until: int,
     map_steps: int = 0,
     times: int = 500,
-    records: int = 10,
+    records: int = 8,
 ) -> Result:
     """Share and H by number of images, by depth and kind, and along trainings of two widths."""
     digits, readings, followed = data.load("digits"), {}, {}
@@ -272,6 +272,6 @@ EXPERIMENT = Experiment(
         "times": 60,
         "records": 3,
     },
-    full={"seeds": 6, "steps": 1500, "widths": [128, 512], "until": 20_000, "map_steps": 800},
+    full={"seeds": 6, "steps": 1500, "widths": [128, 256], "until": 1500, "map_steps": 800},
     picture=picture,
 )
