@@ -1,4 +1,4 @@
-"""What tests share: a browser, and a word where there is no GPU."""
+"""What tests share: a browser, a mark for what needs the book, a word where there is no GPU."""
 
 from __future__ import annotations
 
@@ -20,6 +20,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device here, so what needs one was not tested at all: make gpu")
+
+
+BOOK = {"test_pages", "test_browser", "test_lessons", "test_published", "test_pdf"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the built pages or a browser; `make unit` leaves it out."""
+    for item in items:
+        if item.path.stem in BOOK or "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("book")
 
 
 @pytest.fixture(scope="module")
