@@ -5,6 +5,7 @@
 PYTHON ?=
 PORT   ?= 8000
 URL    ?=
+SITE   ?=
 TAG    ?=
 CPU    ?=
 
@@ -35,7 +36,7 @@ help:
 	@echo "make bench     time aelib against its peers"
 	@echo "make lock      resolve the dependencies again and write requirements.lock"
 	@echo "make address URL=https://github.com/you/fork"
-	@echo "               put another repository address everywhere it stands"
+	@echo "               put another repository's address, and its pages', everywhere they stand"
 	@echo "make dist      the wheel, the pages in an archive, the PDF: what a release carries"
 	@echo "make release   check that this can be released, test it, make it, say what to push"
 	@echo "make install   only .venv"
@@ -129,7 +130,7 @@ lock: $(READY)
 
 # Python's own library is enough, so nothing is installed for it.
 address:
-	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address $(URL)
+	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address $(URL) $(SITE)
 
 clean:
 	rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis
