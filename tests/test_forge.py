@@ -74,3 +74,20 @@ def test_the_lint_sees_an_action_that_is_not_pinned(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode
     assert "unpinned-uses" in done.stdout
+
+
+def test_before_a_commit_nothing_is_fetched() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    assert "make lint" in {hook["entry"] for hook in hooks}
+
+
+def test_contributing_names_every_workflow_and_its_targets() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for path in WORKFLOWS:
+        (row,) = re.findall(rf"^\| `{path.stem}` \|.+$", text, re.MULTILINE)
+        for step in steps(path):
+            if made := re.match(r"make \w+", step.get("run", "")):
+                assert made[0] in row

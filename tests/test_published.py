@@ -38,8 +38,8 @@ def test_a_page_says_where_it_stands_and_what_it_is(page: str) -> None:
     assert 50 <= len(said["description"]) <= 200
     assert said["description"] == said["og:description"]
     assert said["og:title"] in said["title"]
-    picture = Image.open(HTML / said["og:image"].removeprefix(BASE))
-    assert picture.size == online.CARD
+    with Image.open(HTML / said["og:image"].removeprefix(BASE)) as picture:
+        assert picture.size == online.CARD
 
 
 def test_no_two_pages_say_the_same_of_themselves() -> None:
@@ -49,7 +49,7 @@ def test_no_two_pages_say_the_same_of_themselves() -> None:
 
 
 def test_the_sitemap_and_llms_txt_have_every_page() -> None:
-    places = ElementTree.parse(HTML / "sitemap.xml").getroot().iter("{*}loc")
+    places = ElementTree.parse(HTML / "sitemap.xml").getroot().findall("{*}url/{*}loc")
     assert [one.text for one in places] == [f"{BASE}{page}.html" for page in PAGES]
     text = (HTML / "llms.txt").read_text(encoding="utf-8")
     assert text.startswith("# Autoencoders: Learning by Copying\n\n> ")

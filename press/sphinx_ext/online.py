@@ -57,8 +57,10 @@ def first_figure(page: BeautifulSoup, folder: Path, otherwise: Path) -> Path:
     """The first picture of the page that is more than an ornament."""
     for image in page.select("article img[src]"):
         path = folder / str(image["src"])
-        if path.suffix == ".png" and path.is_file() and min(Image.open(path).size) >= 150:
-            return path
+        if path.suffix == ".png" and path.is_file():
+            with Image.open(path) as picture:
+                if min(picture.size) >= 150:
+                    return path
     return otherwise
 
 
@@ -69,14 +71,17 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 def card(title: str, book: str, figure: Path, path: Path) -> None:
     """Draw the card of a page and write it to `path`."""
-    sheet = Image.new("RGB", CARD, "white")
+    with Image.open(figure) as file:
+        picture = file.convert("RGBA")
+    corner = picture.getpixel((0, 0))  # a figure's own paper, unless it is a photograph's edge
+    paper = corner[:3] if min(corner) > 235 else (255, 255, 255)
+    sheet = Image.new("RGB", CARD, paper)
     draw = ImageDraw.Draw(sheet)
-    lines = textwrap.wrap(title, 30)
+    lines = textwrap.wrap(title, 34)
     draw.multiline_text((60, 45), "\n".join(lines), "#1d1d1f", font(54), spacing=14)
     top = 70 + 72 * len(lines)
-    picture = Image.open(figure).convert("RGBA")
     picture = ImageOps.contain(
-        picture, (CARD[0] - 120, CARD[1] - 95 - top), Image.Resampling.LANCZOS
+        picture, (CARD[0] - 120, CARD[1] - 80 - top), Image.Resampling.LANCZOS
     )
     sheet.paste(picture, ((CARD[0] - picture.width) // 2, top), picture)
     if title != book:
@@ -107,7 +112,7 @@ def publish(app: Sphinx, error: Exception | None) -> None:
     """Complete the built pages, and write what stands beside them."""
     if error is not None or app.builder.format != "html":
         return
-    out, base, book = Path(app.outdir), app.config.html_baseurl, app.config.project
+    out, base, book = Path(app.outdir), app.config.html_baseurl, app.config.html_title
     parts = contents(Path(app.srcdir))
     known: dict[str, dict[str, str]] = {}
     (out / "cards").mkdir(exist_ok=True)
