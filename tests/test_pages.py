@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+import aelib
 from press import build
 from press.address import pages, pages_of, present
 from press.ledger import disagreements, ledger
@@ -82,7 +84,7 @@ def test_the_pages_are_built_from_what_is_here_now() -> None:
 
 def test_every_chapter_is_in_the_table_of_contents() -> None:
     files = {path.with_suffix("").relative_to(ROOT).as_posix()
-             for folder in ("chapters", "pages") for path in (ROOT / folder).iterdir()
+             for folder in ("chapters", "pages") for path in (ROOT / folder).rglob("*")
              if path.suffix in (".md", ".ipynb")}  # fmt: skip
     assert files | {"index"} == set(PAGES)
 
@@ -162,7 +164,7 @@ def test_no_page_shows_an_error(page: str) -> None:
     assert not soup(page).select(".output.traceback, .stderr, .system-message, .problematic")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "pages/api"])
+@pytest.mark.parametrize("page", [page for page in PAGES if "pages/api" not in page])
 def test_no_markup_is_left_over(page: str) -> None:
     article = BeautifulSoup(str(soup(page).select_one("article")), "html.parser")
     for code in article.select("code, pre, script, style, .math"):
@@ -177,6 +179,14 @@ def test_a_page_is_light(page: str) -> None:
               if local(image["src"])}  # fmt: skip
     weight = (HTML / f"{page}.html").stat().st_size + sum(one.stat().st_size for one in images)
     assert weight < HEAVIEST
+
+
+def test_every_room_of_the_package_has_its_page_and_the_index_leads_there() -> None:
+    rooms = {name for name in aelib.__all__ if inspect.ismodule(getattr(aelib, name))}
+    linked = {link["href"] for link in soup("pages/api").select("article table a[href^='api/']")}
+    assert {page.removeprefix("pages/api/") for page in PAGES if "pages/api/" in page} == rooms
+    assert {f"api/{room}.html" for room in rooms} <= linked
+    assert len({link for link in linked if "#aelib." in link}) > 50
 
 
 @every_page
