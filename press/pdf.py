@@ -8,41 +8,42 @@ readings are unfolded. Rooms of the package's reference are left to the pages; l
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import sys
 from html import escape
-from pathlib import Path
 from posixpath import join, normpath
+from typing import NamedTuple
 from urllib.parse import urldefrag, urlsplit
 
 import yaml
 from bs4 import BeautifulSoup, Tag
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
 
 from press.address import pages
+from press.environment import chromium
 from press.files import ROOT, version, write_whole
 from press.sphinx_ext.online import contents, title
 
 HTML = ROOT / "_build" / "html"
 PDF = ROOT / "_build" / "autoencoders.pdf"
 ONE = HTML / "on_paper.html"  # beside the pages, since it shows their pictures; removed afterwards
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 LEFT_OUT = "pages/api/"
 STYLE = """
 @page { size: A4; margin: 17mm 17mm 19mm; }
 html { font-size: 10.5pt; }
 body { background: white; }
 article.bd-article { padding: 0; max-width: none; overflow: visible; }
-article > section > h1, article h1, .paper-contents { break-before: page; }
+article h1, .paper-contents { break-before: page; }
 h1, h2, h3, h4, summary, caption { break-after: avoid; }
-figure, .cell_output, .claim, .admonition, .sd-card, tr, .math.notranslate, pre { break-inside: avoid; }
+figure, .cell_output, .claim, .admonition, .sd-card, tr, pre { break-inside: avoid; }
 .admonition { overflow: visible; box-shadow: none; }
-.cell_input pre, pre { white-space: pre-wrap; overflow: visible; max-height: none; font-size: 8.5pt; }
-.cell_output, .output, table, .table, .pst-scrollable-table-container { overflow: visible; max-height: none; }
+pre { white-space: pre-wrap !important; overflow: visible; max-height: none; font-size: 8.5pt; }
+.cell_output, .output, table, .table, .pst-scrollable-table-container {
+  overflow: visible; max-height: none; }
 table { font-size: 9pt; }
-img, figure img { max-width: 100% !important; max-height: 225mm; height: auto; object-fit: contain; }
-.headerlink, .copybtn, .hide.above-input, .hide.above, .tag_hide-cell .cell_input { display: none !important; }
+img { max-width: 100% !important; max-height: 225mm; height: auto; object-fit: contain !important; }
+mjx-container svg * { stroke: none !important; }  /* of no width, but a printer draws it */
+.headerlink, .copybtn, .hide.above-input, .hide.above, .tag_hide-cell .cell_input {
+  display: none !important; }
 .paper-title { height: 240mm; display: flex; flex-direction: column; justify-content: center; }
 .paper-title h1 { break-before: avoid; font-size: 34pt; }
 .paper-contents ol { list-style: none; padding-left: 0; }
@@ -51,18 +52,21 @@ img, figure img { max-width: 100% !important; max-height: 225mm; height: auto; o
 """
 
 
-def chromium() -> str | None:
-    """The browser: the one CHROMIUM names, else the first of its usual names on PATH."""
-    named = os.environ.get("CHROMIUM")
-    return named or next((found for name in NAMES if (found := shutil.which(name))), None)
+class Page(NamedTuple):
+    """A page of the book as it goes onto paper."""
+
+    title: str
+    anchor: str
+    html: str
+    sections: list[tuple[str, str]]  # heading and id
 
 
 def slug(page: str) -> str:
     return page.replace("/", "-")
 
 
-def article(page: str, inside: list[str], base: str) -> tuple[str, str]:
-    """A page's title, and its article with links and ids that hold among all the others.
+def article(page: str, inside: list[str], base: str) -> Page:
+    """A page's article, with links and ids that hold among all the others.
 
     Args:
         page: such as "chapters/01_introduction".
@@ -91,49 +95,62 @@ def article(page: str, inside: list[str], base: str) -> tuple[str, str]:
         tag.attrs.pop("loading", None)
     for fold in body.select("details"):
         fold["open"] = ""
-    words = title(BeautifulSoup(str(body), "html.parser"))
-    body.name = "div"
-    return (
-        words,
-        f'<article class="bd-article" id="{slug(page)}">{body.decode_contents()}</article>',
-    )
-
-
-def assembled(numbers: dict[str, int]) -> str:
-    """The book as one page of HTML; `numbers` says on which sheet an id stands, where known."""
-    parts = [
-        (caption, [page for page in part if not page.startswith(LEFT_OUT)])
-        for caption, part in contents(ROOT)
+    words = title(soup)
+    sections = [
+        (heading.get_text().removesuffix("#").strip(), str(section["id"]))
+        for section in body.select("section[id]")
+        if (heading := section.find("h2", recursive=False))
     ]
-    inside = ["index", *(page for _, part in parts for page in part)]
+    inner = body.decode_contents()
+    html = f'<article class="bd-article" id="{slug(page)}">{inner}</article>'
+    return Page(words, slug(page), html, sections)
+
+
+def collected() -> dict[str, list[Page]]:
+    """The book's pages on paper, by the part they stand in; the front page first, in none."""
+    kept = {
+        part: [page for page in its if not page.startswith(LEFT_OUT)]
+        for part, its in contents(ROOT)
+    }
+    parts = {"": ["index"], **kept}
+    inside = [page for its in parts.values() for page in its]
     base = pages(ROOT)
-    articles = {page: article(page, inside, base) for page in inside}
+    return {part: [article(page, inside, base) for page in its] for part, its in parts.items()}
+
+
+def assembled(parts: dict[str, list[Page]], numbers: dict[str, int]) -> str:
+    """The book as one page of HTML; `numbers` says on which sheet an id stands, where known."""
     lines = []
-    for caption, part in [("", ["index"]), *parts]:
+    for caption, its in parts.items():
         lines.append(f'<li class="part">{escape(caption)}</li>' if caption else "")
-        lines += [
-            f'<li><a href="#{slug(page)}">{escape(articles[page][0])}</a>'
-            f"<span>{numbers.get(slug(page), '')}</span></li>"
-            for page in part
-        ]
+        for page in its:
+            anchor = page.anchor
+            lines.append(
+                f'<li><a href="#{anchor}">{escape(page.title)}</a>'
+                f"<span>{numbers.get(anchor, '')}</span></li>"
+            )
     index = BeautifulSoup((HTML / "index.html").read_text(encoding="utf-8"), "html.parser")
     head = [str(tag) for tag in index.select("head link[rel=stylesheet]")]
     head += [str(tag) for tag in index.select("script") if "mathjax" in str(tag).lower()]
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    book, base = escape(book_title()), pages(ROOT)
     return (
         f'<!DOCTYPE html><html lang="en" data-theme="light" data-content_root="./"><head>'
-        f'<meta charset="utf-8" /><title>{escape(config["title"])}</title>{"".join(head)}'
+        f'<meta charset="utf-8" /><title>{book}</title>{"".join(head)}'
         f"<style>{STYLE}</style></head><body>"
-        f'<div class="paper-title"><h1>{escape(config["title"])}</h1>'
+        f'<div class="paper-title"><h1>{book}</h1>'
         f"<p>Edition {version()}. To run it and change it: "
         f'<a href="{base}">{base}</a></p><p>Prose and figures CC BY 4.0, code MIT.</p></div>'
         f'<div class="paper-contents"><h1>Contents</h1><ol>{"".join(lines)}</ol></div>'
-        f"{''.join(text for _, text in articles.values())}</body></html>"
+        f"{''.join(page.html for its in parts.values() for page in its)}</body></html>"
     )
 
 
-def starts(pdf: bytes) -> dict[str, int]:
-    """On which sheet, from 1, each page of the book begins: where its entry in the contents leads."""
+def book_title() -> str:
+    return yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
+
+
+def sheets(pdf: bytes) -> dict[str, int]:
+    """On which sheet, from 1, each id stands that a link leads to."""
     reader = PdfReader(io.BytesIO(pdf))
     return {
         name.removeprefix("/"): (reader.get_destination_page_number(place) or 0) + 1
@@ -143,9 +160,9 @@ def starts(pdf: bytes) -> dict[str, int]:
 
 def printed(browser) -> bytes:
     """The PDF; printed twice, since only the first print tells the contents its numbers."""
-    pdf, numbers = b"", {}
+    parts, numbers, pdf = collected(), {}, b""
     for _ in range(2):
-        ONE.write_text(assembled(numbers), encoding="utf-8")
+        ONE.write_text(assembled(parts, numbers), encoding="utf-8")
         tab = browser.new_page()
         tab.set_default_timeout(0)
         tab.goto(ONE.as_uri())
@@ -153,7 +170,6 @@ def printed(browser) -> bytes:
         pdf = tab.pdf(
             prefer_css_page_size=True,
             print_background=True,
-            outline=True,
             tagged=True,
             display_header_footer=True,
             header_template="<span></span>",
@@ -161,8 +177,27 @@ def printed(browser) -> bytes:
             '<span class="pageNumber"></span></div>',
         )
         tab.close()
-        numbers = starts(pdf)
-    return pdf
+        numbers = sheets(pdf)
+    return with_outline(pdf, parts, numbers)
+
+
+def with_outline(pdf: bytes, parts: dict[str, list[Page]], numbers: dict[str, int]) -> bytes:
+    """The PDF with the book's parts, pages and sections at its side, and with its title.
+
+    Chromium has an outline of its own, which doubles a heading that is broken over two lines.
+    """
+    writer = PdfWriter(clone_from=io.BytesIO(pdf))
+    writer.add_metadata({"/Title": book_title()})
+    for caption, its in parts.items():
+        part = writer.add_outline_item(caption, numbers[its[0].anchor] - 1) if caption else None
+        for page in its:
+            item = writer.add_outline_item(page.title, numbers[page.anchor] - 1, parent=part)
+            for heading, anchor in page.sections:
+                if anchor in numbers:
+                    writer.add_outline_item(heading, numbers[anchor] - 1, parent=item)
+    whole = io.BytesIO()
+    writer.write(whole)
+    return whole.getvalue()
 
 
 def main() -> int:
@@ -172,8 +207,8 @@ def main() -> int:
     found = chromium()
     if found is None:
         print(
-            "No Chromium was found to print with. Debian: apt install chromium; elsewhere name one: "
-            "CHROMIUM=/path/to/chrome make pdf",
+            "No Chromium was found to print with. Debian: apt install chromium; elsewhere name "
+            "one: CHROMIUM=/path/to/chrome make pdf",
             file=sys.stderr,
         )
         return 1
@@ -190,8 +225,8 @@ def main() -> int:
         return 1
     finally:
         ONE.unlink(missing_ok=True)
-    sheets = len(PdfReader(PDF).pages)
-    print(f"The book on paper, {sheets} pages, {PDF.stat().st_size / 1e6:.1f} MB: {PDF.as_uri()}")
+    count = len(PdfReader(PDF).pages)
+    print(f"The book on paper, {count} pages, {PDF.stat().st_size / 1e6:.1f} MB: {PDF.as_uri()}")
     return 0
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
+
+from press import environment
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,11 +40,11 @@ def chromium() -> Iterator:
 
     Without Chromium its tests are skipped, except under CI, where a missing browser is a failure.
     """
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = environment.chromium()
     if found is None and os.environ.get("CI", "").lower() not in ("", "0", "false"):
-        pytest.fail("no chromium on PATH; .ci/run installs it", pytrace=False)
+        pytest.fail("no Chromium on PATH; .ci/run installs it, CHROMIUM names one", pytrace=False)
     if found is None:
-        pytest.skip("no chromium on PATH (Debian: apt install chromium)")
+        pytest.skip("no Chromium on PATH (Debian: apt install chromium)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
