@@ -20,6 +20,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from press import environment
+
 PIP = [sys.executable, "-m", "pip"]
 WITH = ("mnist", "pretrained")  # as the set-up cell asks
 
@@ -87,6 +89,7 @@ def main() -> int:
     )
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: chapters/*.ipynb")
     given = parser.parse_args()
+    environment.quiet()
     before = torch_here()
     install()
     importlib.invalidate_caches()

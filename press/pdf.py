@@ -17,6 +17,7 @@ from urllib.parse import urldefrag, urlsplit
 import yaml
 from bs4 import BeautifulSoup, Tag
 from pypdf import PdfReader, PdfWriter
+from pypdf.generic import IndirectObject
 
 from press.address import pages
 from press.environment import chromium
@@ -188,13 +189,17 @@ def with_outline(pdf: bytes, parts: dict[str, list[Page]], numbers: dict[str, in
     """
     writer = PdfWriter(clone_from=io.BytesIO(pdf))
     writer.add_metadata({"/Title": book_title()})
+
+    def add(title: str, anchor: str, under: IndirectObject | None) -> IndirectObject:
+        return writer.add_outline_item(title=title, page_number=numbers[anchor] - 1, parent=under)
+
     for caption, its in parts.items():
-        part = writer.add_outline_item(caption, numbers[its[0].anchor] - 1) if caption else None
+        part = add(caption, its[0].anchor, None) if caption else None
         for page in its:
-            item = writer.add_outline_item(page.title, numbers[page.anchor] - 1, parent=part)
+            item = add(page.title, page.anchor, part)
             for heading, anchor in page.sections:
                 if anchor in numbers:
-                    writer.add_outline_item(heading, numbers[anchor] - 1, parent=item)
+                    add(heading, anchor, item)
     whole = io.BytesIO()
     writer.write(whole)
     return whole.getvalue()
