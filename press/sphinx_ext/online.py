@@ -73,9 +73,10 @@ def card(title: str, book: str, figure: Path, path: Path) -> None:
     """Draw the card of a page and write it to `path`."""
     with Image.open(figure) as file:
         picture = file.convert("RGBA")
-    corner = picture.getpixel((0, 0))  # a figure's own paper, unless it is a photograph's edge
-    paper = corner[:3] if min(corner) > 235 else (255, 255, 255)
-    sheet = Image.new("RGB", CARD, paper)
+    corner = picture.crop((0, 0, 1, 1))  # a figure's own paper, unless it is a photograph's edge
+    sheet = Image.new("RGB", CARD, "white")
+    if min(corner.tobytes()) > 235:
+        sheet.paste(corner.resize(CARD))
     draw = ImageDraw.Draw(sheet)
     lines = textwrap.wrap(title, 34)
     draw.multiline_text((60, 45), "\n".join(lines), "#1d1d1f", font(54), spacing=14)
