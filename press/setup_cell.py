@@ -32,7 +32,9 @@ def install_aelib():
         pip = subprocess.run(command, capture_output=True, text=True)
         if pip.returncode == 0:
             return print(f"Installed aelib {{tag}} from {{BOOK}}.")
-        print(f"aelib {{tag}} could not be installed: {{pip.stderr.strip()[-300:]}}\\n")
+        said = [line.strip() for line in pip.stderr.splitlines()]
+        why = [one for one in said if one.startswith(("fatal:", "ERROR:", "error: p"))]
+        print(f"aelib {{tag}} could not be installed.", *why[:1])
     raise SystemExit(
         f"Without aelib this page cannot run. Is there a network, and a book at {{BOOK}}? "
         "If it has moved, change BOOK above. In a clone, choose its .venv as the kernel."

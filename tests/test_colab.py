@@ -68,7 +68,9 @@ def run_head(monkeypatch, *fails: bool) -> list[str]:
     def pip(command, **options):
         asked.append(command[-1])
         failed = fails[len(asked) - 1]
-        return types.SimpleNamespace(returncode=int(failed), stderr="ERROR: no such thing")
+        return types.SimpleNamespace(
+            returncode=int(failed), stderr="noise: a\n  fatal: no such thing\n"
+        )
 
     monkeypatch.setattr(subprocess, "run", pip)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -89,7 +91,7 @@ def test_without_the_release_it_says_so_and_takes_what_there_is(monkeypatch, cap
         "main",
     ]
     said = capsys.readouterr().out
-    assert f"aelib v{version()} could not be installed: ERROR: no such thing" in said
+    assert f"aelib v{version()} could not be installed. fatal: no such thing\n" in said
     assert "Installed aelib main" in said
 
 
