@@ -36,8 +36,8 @@ def install_aelib():
         why = [one for one in said if one.startswith(("fatal:", "ERROR:", "error: p"))]
         print(f"aelib {{tag}} could not be installed.", *why[:1])
     raise SystemExit(
-        f"Without aelib this page cannot run. Is there a network, and a book at {{BOOK}}? "
-        "If it has moved, change BOOK above. In a clone, choose its .venv as the kernel."
+        f"Without aelib this page cannot run. Is there a network, a book at {{BOOK}}? If "
+        "it has moved, change BOOK above. In a clone, choose its .venv as the kernel."
     )
 
 

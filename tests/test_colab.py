@@ -45,6 +45,7 @@ def test_a_head_is_written_once_and_the_lessons_own_lines_stay(before: str) -> N
     assert setup_cell.renewed(after) == after
     assert setup_cell.body(after) == OWN
     assert f'"{version()}"' in after
+    assert max(map(len, setup_cell.head().splitlines())) <= 88, "as in all notebooks"
 
 
 def made(source: str) -> Notebook:
@@ -96,7 +97,7 @@ def test_without_the_release_it_says_so_and_takes_what_there_is(monkeypatch, cap
 
 
 def test_with_nothing_to_install_it_ends_in_plain_words(monkeypatch) -> None:
-    with pytest.raises(SystemExit, match=r"Is there a network, and a book at https://.*clone"):
+    with pytest.raises(SystemExit, match=r"Is there a network, a book at https://.*clone"):
         run_head(monkeypatch, True, True)
 
 
