@@ -1,13 +1,15 @@
 """The whole book as one PDF, printed from the built pages by Chromium: `python -m press.pdf`.
 
 The pages' articles are put one behind the other into a single page of HTML, where the links between
-them lead on as they did, with a contents in front. Code that only draws stays out, solutions and
-readings are unfolded. Rooms of the package's reference are left to the pages; links lead there.
+them lead on as they did, with a contents in front. Solutions are unfolded. Code that only draws
+stays out, and so do the further readings of the cards, which the ledger sums up. The rooms of the
+package's reference are left to the pages; links lead there.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from html import escape
 from posixpath import join, normpath
@@ -43,7 +45,8 @@ pre { white-space: pre-wrap !important; overflow: visible; max-height: none; fon
 table { font-size: 9pt; }
 img { max-width: 100% !important; max-height: 225mm; height: auto; object-fit: contain !important; }
 mjx-container svg * { stroke: none !important; }  /* of no width, but a printer draws it */
-.headerlink, .copybtn, .hide.above-input, .hide.above, .tag_hide-cell .cell_input {
+.cell.tag_cards .cell_output { grid-template-columns: 1fr; }
+.headerlink, .copybtn, .claim details, .hide.above-input, .hide.above, .tag_hide-cell .cell_input {
   display: none !important; }
 .paper-title { height: 240mm; display: flex; flex-direction: column; justify-content: center; }
 .paper-title h1 { break-before: avoid; font-size: 34pt; }
@@ -217,6 +220,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # Chromium counts its objects otherwise
     from playwright.sync_api import Error, sync_playwright
 
     try:
