@@ -17,6 +17,7 @@ import sys
 from press.files import ROOT, digest
 
 HTML = ROOT / "_build" / "html"
+LINKS = ROOT / "_build" / "links" / "_build" / "html" / "output.txt"
 STAMP = ROOT / "_build" / "built.json"
 READ = (
     "*.md", "*.yml", "*.bib", "*.lock", "LICENSE", "CITATION.cff", "chapters/**/*", "pages/**/*",
@@ -71,12 +72,12 @@ def build() -> int:
 
 def links() -> int:
     """Ask for every external link, with Sphinx's own checker; what is broken is printed."""
-    done = jupyter_book("--builder", "linkcheck")
-    report = ROOT / "_build" / "linkcheck" / "output.txt"
-    if not report.is_file():
+    LINKS.unlink(missing_ok=True)
+    done = jupyter_book("--builder", "linkcheck", "--path-output", "_build/links")
+    if not LINKS.is_file():
         print(done.stdout, file=sys.stderr)
         return done.returncode or 1
-    broken = [line for line in report.read_text().splitlines() if "[broken]" in line]
+    broken = [line for line in LINKS.read_text(encoding="utf-8").splitlines() if "[broken]" in line]
     print("\n".join(broken) or "Every external link leads somewhere.")
     return 1 if broken else 0
 
