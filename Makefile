@@ -133,5 +133,5 @@ address:
 	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address $(URL) $(SITE)
 
 clean:
-	rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find aelib press tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
