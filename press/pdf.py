@@ -32,8 +32,6 @@ ONE = HTML / "on_paper.html"  # beside the pages, since it shows their pictures;
 LEFT_OUT = "pages/api/"
 STYLE = """
 @page { size: A4; margin: 17mm 17mm 19mm; }
-@page wide { size: A4 landscape; }
-#pages-ledger, #pages-source { page: wide; }
 html { font-size: 10.5pt; }
 body { background: white; }
 article.bd-article { padding: 0; max-width: none; overflow: visible; }
@@ -45,7 +43,7 @@ pre { white-space: pre-wrap !important; overflow: visible; max-height: none; fon
 .cell_output, .output, table, .table, .pst-scrollable-table-container {
   overflow: visible; max-height: none; }
 table { font-size: 9pt; }
-table.ledger { font-size: 8pt; }
+table.ledger { font-size: 7.5pt; line-height: 1.35; }
 .ledger tr { break-inside: auto; }
 .claim thead th { white-space: normal !important; }
 img { max-width: 100% !important; max-height: 225mm; height: auto; object-fit: contain !important; }
