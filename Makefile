@@ -5,8 +5,12 @@
 PYTHON ?=
 PORT   ?= 8000
 URL    ?=
+SITE   ?=
+TAG    ?=
+CPU    ?=
 
-PY    := .venv/bin/python
+BIN   := .venv/bin
+PY    := $(BIN)/python
 READY := .venv/ready
 HTML  := _build/html
 CODE  := aelib press tests benchmarks conftest.py
@@ -15,41 +19,89 @@ JOBS  ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install book test gpu serve bench lock address clean
+.PHONY: help install book test lint types unit colab links pdf dist release gpu serve bench lock address clean
 
 help:
 	@echo "make book      install, run every notebook whose code has changed, build the pages strictly"
 	@echo "make serve     show the built pages on http://127.0.0.1:$(PORT) (PORT=… for another)"
 	@echo "make test      style, types, unit, property, notebook, book and browser tests"
+	@echo "make lint      style of the code, and of the forge's workflows and forms"
+	@echo "make types     types"
+	@echo "make unit      the package's tests and their coverage; no pages, no browser, no notebooks"
 	@echo "make gpu       what only a GPU can test, and the engine's speed on it"
+	@echo "make colab PYTHON=…"
+	@echo "               install the wheel beside that Python's torch, run each notebook alone"
+	@echo "make links     ask the network whether every external link still leads somewhere"
+	@echo "make pdf       the whole book as one file, through Chromium"
 	@echo "make bench     time aelib against its peers"
 	@echo "make lock      resolve the dependencies again and write requirements.lock"
 	@echo "make address URL=https://github.com/you/fork"
-	@echo "               put another repository address everywhere it stands"
+	@echo "               put another repository's address, and its pages', everywhere they stand"
+	@echo "make dist      the wheel, the pages in an archive, the PDF: what a release carries"
+	@echo "make release   check that this can be released, test it, make it, say what to push"
 	@echo "make install   only .venv"
 	@echo "make clean     remove what was built; .venv stays (rm -r .venv removes it)"
 	@echo
 	@echo "PYTHON=python3.12 make book   picks the interpreter .venv is made with (3.10 to 3.13)"
+	@echo "CPU=1 make install            leaves out what only a GPU needs (4 of the 6 GB)"
 	@echo "JOBS=4 make test              runs four notebooks or files of tests at a time (default 2)"
 
 install: $(READY)
 
 # The stamp is written last, so an install cut short is done again.
 $(READY): requirements.lock pyproject.toml
-	@PYTHON="$(PYTHON)" sh press/install.sh
+	@PYTHON="$(PYTHON)" CPU="$(CPU)" sh press/install.sh
 	@touch $@
 
 book: $(READY)
 	@$(PY) -m press.execute --jobs $(JOBS)
 	@$(PY) -m press.build
 
-test: $(READY)
+lint: $(READY)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check $(CODE)
+	@$(PY) -m check_jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(PY) -m check_jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(PY) -m check_jsonschema --quiet --builtin-schema vendor.github-issue-forms \
+		.github/ISSUE_TEMPLATE/[a-b]*.yml
+	@$(PY) -m check_jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
+
+types: $(READY)
 	@$(PY) -m pyright
+
+test: lint types
 	@$(PY) -m press.build
 	@$(PY) -m pytest --nbval --doctest-modules -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		aelib press tests chapters
+
+# `book` is the mark of tests that need the built pages, a browser or the notebooks' last run.
+unit: $(READY)
+	@$(PY) -m pytest --doctest-modules -n $(JOBS) --dist loadfile -m "not book" \
+		--cov=aelib --cov-report=term:skip-covered aelib press tests
+
+# The Python is not .venv's: it is Colab's, or one made to look like it.
+colab:
+	@$(if $(PYTHON),,echo "Which Python? make colab PYTHON=/path/to/python3" >&2; exit 1;) \
+		"$(PYTHON)" -m press.alone
+
+links: $(READY)
+	@$(PY) -m press.build --links
+
+pdf: $(READY)
+	@$(PY) -m press.build
+	@$(PY) -m press.pdf
+
+# Where this begins a release by a tag, the tag has to be the version's.
+dist: $(READY)
+	@$(PY) -m press.release check $(TAG)
+	@$(MAKE) pdf
+	@$(PY) -m press.release make
+
+release: $(READY)
+	@$(PY) -m press.release check
+	@$(MAKE) test dist
+	@$(PY) -m press.release say
 
 # Where there is no GPU this fails, so that nobody takes silence for a pass.
 gpu: $(READY)
@@ -78,8 +130,8 @@ lock: $(READY)
 
 # Python's own library is enough, so nothing is installed for it.
 address:
-	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address $(URL)
+	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address $(URL) $(SITE)
 
 clean:
-	rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find aelib press tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

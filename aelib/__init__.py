@@ -16,6 +16,8 @@ A first run, with no network:
     inversion = ae.invert(nets[0], images.test[:4], layers="encoder.0", seeds=3)
 """
 
+from importlib.metadata import version
+
 from aelib import (
     checks,
     claims,
@@ -35,7 +37,7 @@ from aelib.claims import Claim
 from aelib.inversion import features, invert, layers
 from aelib.training import fit
 
-__version__ = "0.1.0"
+__version__ = version("aelib")
 __all__ = [
     "Claim",
     "checks",

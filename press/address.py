@@ -1,9 +1,10 @@
-"""Put another repository address everywhere the old one stands.
+"""Put another address of the book everywhere the old one stands.
 
-`python3 -m press.address https://github.com/you/fork`. The address in use is the one in
-`_config.yml`; every file of the book that quotes it is rewritten, except for the example behind
-"make address URL=". Without an address it only says where the present one stands. Any Python will
-do: nothing has to be installed.
+`python3 -m press.address https://github.com/you/fork [https://where.the/pages/are/]`. The addresses
+in use are `_config.yml`'s: the repository's, and the pages', which on GitHub follows from it.
+Every file of the book that quotes one is rewritten, except for the example behind "make address
+URL=". Without an address it only says where the present ones stand. Any Python will do: nothing has
+to be installed.
 """
 
 from __future__ import annotations
@@ -16,18 +17,41 @@ from press.files import ROOT
 
 QUOTING = (
     "*.md", "*.yml", "*.toml", "*.txt", "*.cff", "*.bib", "chapters/*.md", "chapters/*.ipynb",
-    "pages/*.md", "aelib/**/*.py",
+    "pages/**/*.md", "aelib/**/*.py", ".github/**/*.yml", ".github/*.md",
 )  # fmt: skip
 VALID = re.compile(r"https://[\w.-]+/[\w.-]+/[\w.-]+?")
+SITE = re.compile(r"https://[\w.-]+(/[\w.~-]+)*/")
+HOMES = {
+    "repository: url": r"^repository:\n(?:  .*\n)*?  url: *(\S+)",
+    "html_baseurl": r"^    html_baseurl: *(\S+)",
+}
+
+
+def _home(root: Path, which: str) -> str:
+    text = (root / "_config.yml").read_text(encoding="utf-8")
+    found = re.search(HOMES[which], text, re.MULTILINE)
+    if not found:
+        raise SystemExit(f"_config.yml has no {which} any more; put it back first")
+    return found[1]
 
 
 def present(root: Path) -> str:
-    """The address in use: `repository: url:` of `_config.yml`."""
-    text = (root / "_config.yml").read_text(encoding="utf-8")
-    found = re.search(r"^repository:\n(?:  .*\n)*?  url: *(\S+)", text, re.MULTILINE)
-    if not found:
-        raise SystemExit("_config.yml has no repository: url: any more; put it back first")
-    return found[1]
+    """The repository's address in use."""
+    return _home(root, "repository: url")
+
+
+def pages(root: Path) -> str:
+    """The address in use that the pages are read at, with a slash at its end."""
+    return _home(root, "html_baseurl")
+
+
+def pages_of(repository: str) -> str | None:
+    """Where GitHub puts the pages of a repository; None for another host."""
+    host, owner, name = repository.removeprefix("https://").split("/")
+    if host != "github.com":
+        return None
+    site = f"https://{owner.lower()}.github.io/"
+    return site if name.lower() == f"{owner.lower()}.github.io" else f"{site}{name}/"
 
 
 def short(address: str) -> str:
@@ -35,24 +59,36 @@ def short(address: str) -> str:
     return "/".join(address.split("/")[-2:])
 
 
-def quoting(root: Path, address: str) -> list[Path]:
-    """The files that quote the address, whole or as owner/name."""
+def quoting(root: Path) -> list[Path]:
+    """The files that quote an address in use: whole, without its last slash, or as owner/name."""
+    known = (short(present(root)), pages(root).rstrip("/"))
     files = {path for pattern in QUOTING for path in root.glob(pattern) if path.is_file()}
-    return sorted(path for path in files if short(address) in path.read_text(encoding="utf-8"))
+    texts = {path: path.read_text(encoding="utf-8") for path in files}
+    return sorted(path for path, text in texts.items() if any(one in text for one in known))
 
 
-def change(root: Path, new: str) -> list[Path]:
-    """Replace the address in use by ``new``; returns the files that were changed."""
+def change(root: Path, repository: str, site: str) -> list[Path]:
+    """Replace the addresses in use; returns the files that were changed.
+
+    Args:
+        root: the book's folder.
+        repository: such as https://github.com/you/fork.
+        site: where the pages are read, with a slash at its end.
+    """
     old = present(root)
+    new = {
+        pages(root).rstrip("/"): site.rstrip("/"),
+        old: repository,
+        short(old): short(repository),
+    }
+    whole = "|".join(re.escape(one) for one in list(new)[:2])
     quoted = re.compile(
-        rf"(make address URL=\S+)|({re.escape(old)}|(?<![\w.-]){re.escape(short(old))})(?![\w-])"
+        rf"(make address URL=\S+)|({whole}|(?<![\w.-]){re.escape(short(old))})(?![\w-])"
     )
     changed = []
-    for path in quoting(root, old):
+    for path in quoting(root):
         before = path.read_text(encoding="utf-8")
-        after = quoted.sub(
-            lambda words: words[1] or (new if words[2] == old else short(new)), before
-        )
+        after = quoted.sub(lambda words: words[1] or new[words[2]], before)
         if after != before:
             path.write_text(after, encoding="utf-8")
             changed.append(path)
@@ -61,19 +97,30 @@ def change(root: Path, new: str) -> list[Path]:
 
 def main() -> int:
     if len(sys.argv) < 2:
-        print(f"The address is {present(ROOT)}; it stands in:")
-        for path in quoting(ROOT, present(ROOT)):
+        print(f"The repository is {present(ROOT)}, the pages are at {pages(ROOT)}; they stand in:")
+        for path in quoting(ROOT):
             print(f"  {path.relative_to(ROOT)}")
         print("To change it: make address URL=https://github.com/you/fork")
         return 0
     new = sys.argv[1].rstrip("/").removesuffix(".git")
-    if len(sys.argv) > 2 or not VALID.fullmatch(new):
+    if len(sys.argv) > 3 or not VALID.fullmatch(new):
         print(f"URL={sys.argv[1]} is not of the form https://github.com/you/fork", file=sys.stderr)
         return 1
-    changed = change(ROOT, new)
+    site = f"{sys.argv[2].rstrip('/')}/" if len(sys.argv) == 3 else pages_of(new)
+    if site is None:
+        print(
+            f"Where will the pages of {new} be read? Only GitHub's place is known here:\n"
+            f"make address URL={new} SITE=https://…/",
+            file=sys.stderr,
+        )
+        return 1
+    if not SITE.fullmatch(site):
+        print(f"SITE={sys.argv[2]} is not of the form https://you.example/book/", file=sys.stderr)
+        return 1
+    changed = change(ROOT, new, site)
     for path in changed:
         print(f"  {path.relative_to(ROOT)}")
-    print(f"{new} stands in {len(changed)} files. Commit them, then: make book")
+    print(f"{new}, read at {site}, stands in {len(changed)} files. Commit them, then: make book")
     return 0
 
 

@@ -1,7 +1,8 @@
 """Build the book's pages strictly: a warning is an error, and nothing old is left to look at.
 
 A build is skipped when no file it reads has changed since the last good one, so a second
-``make book`` costs seconds. ``--force`` builds in any case.
+``make book`` costs seconds. ``--force`` builds in any case. ``--links`` builds nothing: it asks the
+network for every address that the pages link to, and ends with 1 where one leads nowhere.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from press.files import ROOT, digest
 
 HTML = ROOT / "_build" / "html"
+LINKS = ROOT / "_build" / "links" / "_build" / "html" / "output.txt"
 STAMP = ROOT / "_build" / "built.json"
 READ = (
     "*.md", "*.yml", "*.bib", "*.lock", "LICENSE", "CITATION.cff", "chapters/**/*", "pages/**/*",
@@ -36,26 +38,48 @@ def stored() -> str:
         return ""
 
 
+def jupyter_book(*options: str) -> subprocess.CompletedProcess[str]:
+    """Run the builder; its words, of both streams, are in `stdout`."""
+    command = [
+        sys.executable, "-c", "from jupyter_book.cli.main import main; main()",
+        "build", ".", "--keep-going", "--all", *options,
+    ]  # fmt: skip
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"AELIB_INTERACTIVE": "0", "PYTHONUTF8": "1", "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
 def build() -> int:
     """Build from a clean start; the builder's words are shown only when it fails."""
     shutil.rmtree(HTML, ignore_errors=True)
     shutil.rmtree(ROOT / "_build" / ".doctrees", ignore_errors=True)
     STAMP.unlink(missing_ok=True)
     STAMP.parent.mkdir(exist_ok=True)
-    command = [
-        sys.executable, "-c", "from jupyter_book.cli.main import main; main()",
-        "build", ".", "-W", "-n", "--keep-going", "--all",
-    ]  # fmt: skip
-    environment = os.environ | {"AELIB_INTERACTIVE": "0", "PYTHONUTF8": "1", "NO_COLOR": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    done = jupyter_book("-W", "-n")
     if done.returncode:
-        said = done.stdout.decode(errors="replace").splitlines()
+        said = done.stdout.splitlines()
         complaints = [line for line in said if "WARNING" in line or "ERROR" in line]
         print("\n".join(complaints or said), flush=True)
         print("The build is strict: what it complains of above has to go.", file=sys.stderr)
     return done.returncode
+
+
+def links() -> int:
+    """Ask for every external link, with Sphinx's own checker; what is broken is printed."""
+    LINKS.unlink(missing_ok=True)
+    done = jupyter_book("--builder", "linkcheck", "--path-output", "_build/links")
+    if not LINKS.is_file():
+        print(done.stdout, file=sys.stderr)
+        return done.returncode or 1
+    broken = [line for line in LINKS.read_text(encoding="utf-8").splitlines() if "[broken]" in line]
+    print("\n".join(broken) or "Every external link leads somewhere.")
+    return 1 if broken else 0
 
 
 def main() -> int:
@@ -63,7 +87,11 @@ def main() -> int:
         prog="python -m press.build", description="Build the book's pages, strictly."
     )
     parser.add_argument("--force", action="store_true", help="build even if nothing has changed")
-    force = parser.parse_args().force
+    parser.add_argument("--links", action="store_true", help="check external links instead")
+    given = parser.parse_args()
+    if given.links:
+        return links()
+    force = given.force
     before = inputs()
     if not force and stored() == before and (HTML / "index.html").is_file():
         print("Pages: nothing has changed")

@@ -1,8 +1,9 @@
-"""The surroundings in which a notebook runs for the record, for the press and for pytest."""
+"""The surroundings in which a notebook runs for the record, for press and pytest; a browser."""
 
 from __future__ import annotations
 
 import os
+import shutil
 
 ALWAYS = {
     "AELIB_INTERACTIVE": "0",  # no bars, no live controls, whoever watches
@@ -26,3 +27,10 @@ def quiet() -> None:
         os.environ.setdefault(name, value)
     for name in NEVER:
         os.environ.pop(name, None)
+
+
+def chromium() -> str | None:
+    """A browser: the one CHROMIUM names, else the first of its usual names on PATH."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = (shutil.which(name) for name in names)
+    return os.environ.get("CHROMIUM") or next(filter(None, found), None)

@@ -90,6 +90,7 @@ async def run(
         content,
         kernel_name="python3",
         timeout=timeout,
+        startup_timeout=timeout,  # a kernel on a busy machine may need more than a minute
         allow_errors=on_error == "go on",
         record_timing=False,
         coalesce_streams=True,
@@ -131,11 +132,11 @@ async def renew(path: Path, timeout: int, force: bool) -> bool:
     print(f"{shown(path)}: running", flush=True)
     try:
         fresh, machine = await run(notebook, timeout)
-    except Failed as failure:
+        seconds = round(time.perf_counter() - began)
+        result = settle(notebook, fresh, machine, seconds, renew=force)
+    except (Failed, ValueError) as failure:  # a cell, or a number that no cell gives
         print(f"{failure}\nThe stored notebook is unchanged.", flush=True)
         return False
-    seconds = round(time.perf_counter() - began)
-    result = settle(notebook, fresh, machine, seconds, renew=force)
     text = (nbformat.v4.writes(result.content) + "\n").encode()
     if read(path).content != notebook.content:
         print(f"{shown(path)}: changed while it ran; nothing is stored. Run it again.", flush=True)

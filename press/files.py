@@ -5,12 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "chapters"
+
+
+def version(root: Path = ROOT) -> str:
+    """The version, of which pyproject.toml is the one home."""
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
+    if not found:
+        raise SystemExit('pyproject.toml has no version = "…" any more; put it back first')
+    return found[1]
 
 
 def digest(

@@ -45,13 +45,23 @@ if [ -e .venv ]; then
     fi
 fi
 
+# CPU=1: torch from PyTorch's own list, built without CUDA, and none of NVIDIA's libraries.
+lock=requirements.lock
+if [ -n "${CPU:-}" ]; then
+    mkdir -p _build
+    lock=_build/cpu.lock
+    grep -vE '^(nvidia-|cuda-|triton)' requirements.lock >"$lock"
+    export UV_TORCH_BACKEND=cpu
+    export PIP_EXTRA_INDEX_URL="https://download.pytorch.org/whl/cpu ${PIP_EXTRA_INDEX_URL:-}"
+fi
+
 if command -v uv >/dev/null 2>&1; then
     echo "Installing with uv into .venv (a minute or so the first time)"
     [ -d .venv ] || uv venv --quiet --seed --python "$python" .venv
-    uv pip install --quiet --python .venv/bin/python -r requirements.lock
+    uv pip install --quiet --python .venv/bin/python -r "$lock"
     uv pip install --quiet --python .venv/bin/python --no-deps -e .
 else
-    echo "Installing with pip into .venv (about 6 GB; some minutes the first time)"
+    echo "Installing with pip into .venv (about ${CPU:+2 of }6 GB; some minutes the first time)"
     if [ ! -d .venv ]; then
         if ! "$python" -m venv .venv; then
             rm -rf .venv
@@ -60,7 +70,7 @@ else
         fi
     fi
     .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip
-    .venv/bin/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
+    .venv/bin/python -m pip install --disable-pip-version-check --quiet -r "$lock"
     .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 fi
 .venv/bin/python -c 'import jupyter_book, nbclient, torch, torchvision'

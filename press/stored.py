@@ -20,6 +20,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from press import setup_cell
 from press.files import ROOT, digest
 from press.notebooks import Notebook
 
@@ -31,7 +32,7 @@ MOVES = re.compile(r"<data[^>]*>[^<]*</data>")  # what a card marks as measured
 
 def digest_of(notebook: Notebook) -> str:
     """What the outputs were made from, and they themselves, so that another hand is noticed."""
-    code = json.dumps([cell.source for cell in notebook.code])
+    code = json.dumps([setup_cell.body(cell.source) for cell in notebook.code])
     outputs = json.dumps([cell.outputs for cell in notebook.code], sort_keys=True)
 
     def counts(path: Path) -> bool:
@@ -128,10 +129,45 @@ def settle(
     )
     for cell in fresh.cells:
         tidy(cell)
-    result = Notebook(notebook.path, nbformat.v4.reads(nbformat.v4.writes(fresh)))
+    result = with_numbers(Notebook(notebook.path, nbformat.v4.reads(nbformat.v4.writes(fresh))))
     result.last_run["digest"] = digest_of(result)
     nbformat.validate(result.content)
     return result
+
+
+# A number in the prose and, where no reader sees it, where it comes from: 0.12<!-- loss:.2f -->.
+# An author writes {glue:text}`loss:.2f`.
+GLUED_IN_PROSE = re.compile(
+    r"\{glue:text\}`(?P<role>[\w.-]+(?::[^`]+)?)`"
+    r"|(?:[-+]?\d[\d.,]*(?:e[-+]?\d+)?%?|[-+]?nan%?|[-+]?inf%?)<!-- (?P<note>[\w.-]+(?::\S+)?) -->"
+)
+
+
+def with_numbers(notebook: Notebook) -> Notebook:
+    """The notebook with the numbers its cells glued in its prose, readable wherever it is opened.
+
+    Raises:
+        ValueError: for a number that no cell glues.
+    """
+    glued = {
+        output.metadata["scrapbook"]["name"]: float(output.data[GLUED])
+        for cell in notebook.code
+        for output in cell.outputs
+        if GLUED in output.get("data", {}) and "scrapbook" in output.metadata
+    }
+
+    def number(found: re.Match) -> str:
+        what = found["role"] or found["note"]
+        name, _, form = what.partition(":")
+        if name not in glued:
+            raise ValueError(f"{notebook.path.name}: no cell glues {name}, which the prose names")
+        return f"{glued[name]:{form}}<!-- {what} -->"
+
+    content = copy.deepcopy(notebook.content)
+    for cell in content.cells:
+        if cell.cell_type == "markdown":
+            cell.source = GLUED_IN_PROSE.sub(number, cell.source)
+    return Notebook(notebook.path, content)
 
 
 def tidy(cell: NotebookNode) -> None:

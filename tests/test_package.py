@@ -43,3 +43,14 @@ def test_the_lock_is_exact_and_within_the_ranges() -> None:
         for exact in locked[name.lower()]:
             version = str(exact.specifier).removeprefix("==")
             assert need.specifier.contains(version), f"{exact} is outside {need}"
+
+
+def test_without_a_gpu_nothing_of_nvidias_is_installed() -> None:
+    """`CPU=1` leaves lines of the lock out; torch itself then comes built without CUDA."""
+    script = (ROOT / "press" / "install.sh").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"grep -vE '(.+)' requirements\.lock", script)
+    names = {need.name for need in listed("requirements.lock")}
+    left_out = {name for name in names if re.match(pattern, name)}
+    assert {name for name in names if re.search("nvidia|cuda|triton", name)} == left_out
+    assert "torch" not in left_out
+    assert len(left_out) > 15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import shutil
@@ -18,8 +19,9 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+import aelib
 from press import build
-from press.address import present
+from press.address import pages, pages_of, present
 from press.ledger import disagreements, ledger
 from press.notebooks import Notebook, notebooks
 from press.stored import FRONT, digest_of, front_picture
@@ -82,7 +84,7 @@ def test_the_pages_are_built_from_what_is_here_now() -> None:
 
 def test_every_chapter_is_in_the_table_of_contents() -> None:
     files = {path.with_suffix("").relative_to(ROOT).as_posix()
-             for folder in ("chapters", "pages") for path in (ROOT / folder).iterdir()
+             for folder in ("chapters", "pages") for path in (ROOT / folder).rglob("*")
              if path.suffix in (".md", ".ipynb")}  # fmt: skip
     assert files | {"index"} == set(PAGES)
 
@@ -162,7 +164,7 @@ def test_no_page_shows_an_error(page: str) -> None:
     assert not soup(page).select(".output.traceback, .stderr, .system-message, .problematic")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "pages/api"])
+@pytest.mark.parametrize("page", [page for page in PAGES if "pages/api" not in page])
 def test_no_markup_is_left_over(page: str) -> None:
     article = BeautifulSoup(str(soup(page).select_one("article")), "html.parser")
     for code in article.select("code, pre, script, style, .math"):
@@ -177,6 +179,14 @@ def test_a_page_is_light(page: str) -> None:
               if local(image["src"])}  # fmt: skip
     weight = (HTML / f"{page}.html").stat().st_size + sum(one.stat().st_size for one in images)
     assert weight < HEAVIEST
+
+
+def test_every_room_of_the_package_has_its_page_and_the_index_leads_there() -> None:
+    rooms = {name for name in aelib.__all__ if inspect.ismodule(getattr(aelib, name))}
+    linked = {link["href"] for link in soup("pages/api").select("article table a[href^='api/']")}
+    assert {page.removeprefix("pages/api/") for page in PAGES if "pages/api/" in page} == rooms
+    assert {f"api/{room}.html" for room in rooms} <= linked
+    assert len({link for link in linked if "#aelib." in link}) > 50
 
 
 @every_page
@@ -313,6 +323,8 @@ def test_every_quoted_address_is_the_one_in_use() -> None:
     must = ["README.md", "_config.yml", "CITATION.cff", "pyproject.toml", "pages/how_to_read.md"]
     for path in [*(ROOT / one for one in must), *(book.path for book in NOTEBOOKS)]:
         assert address() in path.read_text(encoding="utf-8"), path.name
+    for one in must:
+        assert pages(ROOT) in (ROOT / one).read_text(encoding="utf-8"), one
     for path in texts(ROOT):
         if path.parts[-2:-1] == ("tests",):
             continue
@@ -327,26 +339,58 @@ def test_one_command_changes_the_address_everywhere(tmp_path: Path) -> None:
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, there)
     before = json.dumps(yaml.safe_load((tmp_path / "_config.yml").read_text()))
-    new = "https://example.org/some-one/learning.by-copying"
+    new, site = "https://example.org/some-one/learning.by-copying", "https://some-one.example/book/"
     command = [sys.executable, "-m", "press.address"]
 
-    def change(new: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, new], cwd=tmp_path, capture_output=True, text=True)
+    def change(*new: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *new], cwd=tmp_path, capture_output=True, text=True)
 
     change("https://github.com/you/fork")  # the example that CONTRIBUTING gives stays one
+    assert pages(tmp_path) == "https://you.github.io/fork/"
     assert "URL=https://github.com/you/fork" in (tmp_path / "CONTRIBUTING.md").read_text()
-    assert change(new + ".git").returncode == 0
+    assert change(new + ".git", site).returncode == 0
     assert "URL=https://github.com/you/fork" in (tmp_path / "CONTRIBUTING.md").read_text()
-    left = [path.name for path in texts(tmp_path) if old in path.read_text(encoding="utf-8")]
-    assert not left
+    for gone in (old, pages(ROOT).removeprefix("https://").rstrip("/")):
+        left = [path.name for path in texts(tmp_path) if gone in path.read_text(encoding="utf-8")]
+        assert not left, gone
     config = yaml.safe_load((tmp_path / "_config.yml").read_text())
     assert config["repository"]["url"] == new
-    assert json.dumps(config) == before.replace(address(), new)
+    assert json.dumps(config) == before.replace(address(), new).replace(pages(ROOT), site)
     for path in sorted((tmp_path / "chapters").glob("*.ipynb")):
         nbformat.validate(nbformat.read(path, as_version=4))
-    refused = change("not an address")
-    assert refused.returncode == 1
-    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["not an address"], "is not of the form https://github.com/you/fork"),
+        (["git@github.com:you/fork"], "is not of the form"),
+        (["https://github.com/you"], "is not of the form"),
+        (["https://github.com/you/fork/tree/main"], "is not of the form"),
+        (["https://example.org/you/fork"], "Where will the pages of https://example.org/you/fork"),
+        (["https://github.com/you/fork", "nowhere"], "SITE=nowhere is not of the form"),
+        (["https://github.com/you/fork", "https://a.b/", "c"], "is not of the form"),
+    ],
+)
+def test_nonsense_is_no_address_and_changes_nothing(tmp_path: Path, given, said: str) -> None:
+    shutil.copytree(ROOT / "press", tmp_path / "press")
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "press.address", *given],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "_config.yml").read_bytes() == (ROOT / "_config.yml").read_bytes()
+
+
+def test_github_puts_pages_where_the_repository_says() -> None:
+    assert pages_of("https://github.com/You/Book") == "https://you.github.io/Book/"
+    assert pages_of("https://github.com/you/you.github.io") == "https://you.github.io/"
+    assert pages_of(address()) == pages(ROOT)
 
 
 @every_notebook

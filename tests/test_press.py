@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from press import build
 from press.files import digest, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +67,32 @@ def test_a_file_is_written_whole_or_not_at_all(
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# --- make links ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "said"),
+    [
+        ("a.md:1: [ok] https://a.b\n", 0, "Every external link leads somewhere."),
+        ("a.md:7: [broken] https://a.b: 404\na.md:8: [ok] https://c.d\n", 1, "a.md:7: [broken]"),
+        (None, 2, "no such builder"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, report, code: int, said: str
+) -> None:
+    def check(*options: str) -> subprocess.CompletedProcess[str]:
+        assert "linkcheck" in options
+        if report:
+            build.LINKS.write_text(report)
+        return subprocess.CompletedProcess([], 0 if report else 2, stdout="no such builder")
+
+    monkeypatch.setattr(build, "LINKS", tmp_path / "output.txt")
+    monkeypatch.setattr(build, "jupyter_book", check)
+    assert build.links() == code
+    assert said in "".join(capsys.readouterr())
 
 
 # --- pytest --nbval, as anyone would type it -----------------------------------------------------

@@ -285,7 +285,7 @@ def _template(name: str) -> Template:
 
 
 def glue(**numbers: float) -> None:
-    """Store numbers in the notebook for the page's prose: {glue:text}`name:.2f` shows one.
+    """Store numbers in the notebook for its prose, where {glue:text}`name:.2f` asks for one.
 
     What myst-nb's own glue stores, written here so that a notebook needs none of the book's tools.
     Underscores in a name become hyphens.

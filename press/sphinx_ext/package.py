@@ -15,7 +15,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from press.sphinx_ext.parts import plain, table
+from press.sphinx_ext.parts import table
 
 
 def belongs(thing: Any, module: str) -> bool:
@@ -76,7 +76,11 @@ class Names(FromPackage):
             thing = getattr(module, name)
             if belongs(thing, room) and (inspect.isfunction(thing) or inspect.isclass(thing)):
                 first = (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
-                rows.append([[self.link(room, name)], plain(first)])
+                words = [  # every second part stands between backticks
+                    nodes.literal("", part) if index % 2 else nodes.Text(part)
+                    for index, part in enumerate(first.replace("``", "`").split("`"))
+                ]
+                rows.append([[self.link(room, name)], words])
         caption = f"What {room} offers"
         return [table(caption, ["Name", "What it is for"], rows, [28, 72], "names")]
 

@@ -1,0 +1,166 @@
+"""A notebook alone: its set-up cell where there is no aelib, another one, or no network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from aelib import runtime
+from press import setup_cell
+from press.files import version
+from press.notebooks import Notebook, notebooks
+from press.stored import GLUED, digest_of, with_numbers
+
+NOTEBOOKS = notebooks()
+OLD = """\
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("aelib") is None:  # on Colab
+    address = "git+https://github.com/a/b"
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", address])
+
+"""
+OWN = 'import systems\nimport torch\n\nimport aelib as ae\n\nprint(ae.runtime.lesson("01_made"))'
+
+
+# --- One home for the head -----------------------------------------------------------------------
+
+
+def test_every_set_up_cell_has_the_head_of_today() -> None:
+    names = [book.path.name for book in setup_cell.stale()]
+    assert not names, "run: python -m press.setup_cell"
+
+
+@pytest.mark.parametrize("before", ["", OLD, setup_cell.HEAD.format(book="x", version="0.0.1")])
+def test_a_head_is_written_once_and_the_lessons_own_lines_stay(before: str) -> None:
+    after = setup_cell.renewed(before + OWN)
+    assert after == setup_cell.head() + OWN.replace('made")', 'made", VERSION)')
+    assert setup_cell.renewed(after) == after
+    assert setup_cell.body(after) == OWN
+    assert f'"{version()}"' in after
+    assert max(map(len, setup_cell.head().splitlines())) <= 88, "as in all notebooks"
+
+
+def made(source: str) -> Notebook:
+    cell = nbformat.v4.new_code_cell(source, id="setup", metadata={"tags": ["setup"]})
+    return Notebook(Path("01_made.ipynb"), nbformat.v4.new_notebook(cells=[cell]))
+
+
+def test_another_address_or_version_makes_no_notebook_run_again() -> None:
+    digests = {digest_of(made(head + OWN)) for head in ("", OLD, setup_cell.head())}
+    assert len(digests) == 1
+    assert digest_of(made(setup_cell.head() + OWN + "\nimport numpy")) not in digests
+
+
+# --- The head at work ----------------------------------------------------------------------------
+
+
+def run_head(monkeypatch, *fails: bool) -> list[str]:
+    """Run the head where there is no aelib; pip fails or not, call by call. What pip was asked."""
+    asked = []
+
+    def pip(command, **options):
+        asked.append(command[-1])
+        failed = fails[len(asked) - 1]
+        return types.SimpleNamespace(
+            returncode=int(failed), stderr="noise: a\n  fatal: no such thing\n"
+        )
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    exec(setup_cell.head(), {})
+    return asked
+
+
+def test_on_colab_the_release_is_installed(monkeypatch, capsys) -> None:
+    (asked,) = run_head(monkeypatch, False)
+    assert asked.startswith("aelib[mnist,pretrained] @ git+https://")
+    assert asked.endswith(f"@v{version()}")
+    assert f"Installed aelib v{version()} from" in capsys.readouterr().out
+
+
+def test_without_the_release_it_says_so_and_takes_what_there_is(monkeypatch, capsys) -> None:
+    assert [one.rpartition("@")[2] for one in run_head(monkeypatch, True, False)] == [
+        f"v{version()}",
+        "main",
+    ]
+    said = capsys.readouterr().out
+    assert f"aelib v{version()} could not be installed. fatal: no such thing\n" in said
+    assert "Installed aelib main" in said
+
+
+def test_with_nothing_to_install_it_ends_in_plain_words(monkeypatch) -> None:
+    with pytest.raises(SystemExit, match=r"Is there a network, a book at https://.*clone"):
+        run_head(monkeypatch, True, True)
+
+
+def test_where_aelib_is_nothing_is_installed(monkeypatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("pip was called"))
+    exec(setup_cell.head(), {})
+
+
+# --- What is found -------------------------------------------------------------------------------
+
+
+def test_another_version_is_named_with_what_to_do() -> None:
+    said = runtime.lesson("01_introduction", "9.9.9")
+    assert "made with aelib 9.9.9; here is aelib" in said
+    assert "Disconnect and delete runtime" in said
+    assert "autoencoders@v9.9.9'" in said
+    assert runtime.lesson("01_introduction", version()) == runtime.header()
+
+
+def test_on_colab_it_says_where_the_page_is(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    assert "Set, they stand at https://" in runtime.lesson("01_introduction", version())
+
+
+# --- Numbers that can be read in the notebook ----------------------------------------------------
+
+
+def glued(prose: str, **numbers: float) -> Notebook:
+    outputs = [
+        nbformat.v4.new_output(
+            "display_data", {GLUED: repr(number)}, metadata={"scrapbook": {"name": name}}
+        )
+        for name, number in numbers.items()
+    ]
+    cells = [
+        nbformat.v4.new_markdown_cell(prose, id="prose"),
+        nbformat.v4.new_code_cell("", id="code", outputs=outputs),
+    ]
+    return Notebook(Path("01_made.ipynb"), nbformat.v4.new_notebook(cells=cells))
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{{glue:text}}`a:{0}`", "7<!-- a:{0} -->", "-1,024.5%<!-- a:{0} -->", "nan<!-- a:{0} -->"],
+)
+@pytest.mark.parametrize(
+    ("spec", "shown"), [(".2f", "0.12"), (".0%", "12%"), ("+.1e", "+1.2e-01"), (",.0f", "0")]
+)
+def test_a_number_in_the_prose_is_the_runs(form: str, spec: str, shown: str) -> None:
+    once = with_numbers(glued(f"It is ({form.format(spec)}), no more.", a=0.1234))
+    assert once.prose == [f"It is ({shown}<!-- a:{spec} -->), no more."]
+    assert with_numbers(once).prose == once.prose
+
+
+def test_a_number_that_no_cell_gives_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"01_made\.ipynb: no cell glues b"):
+        with_numbers(glued("{glue:text}`b:.2f`", a=1.0))
+
+
+@pytest.mark.parametrize("book", NOTEBOOKS, ids=lambda book: book.path.stem)
+def test_the_numbers_in_the_prose_are_those_of_the_stored_run(book: Notebook) -> None:
+    wrong = [
+        now for now, was in zip(with_numbers(book).prose, book.prose, strict=True) if now != was
+    ]
+    assert not wrong, "run: make book"
+    assert "{glue:" not in "".join(book.prose)
