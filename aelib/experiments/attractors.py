@@ -1,0 +1,307 @@
+"""Where does a copier with a code of two numbers draw its digits, and does training change it?"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import jacfwd, vmap
+
+from aelib import data, figures, fit, measures, models, random
+from aelib.claims import Claim, above, below
+from aelib.experiments.experiment import Experiment, full_result
+from aelib.experiments.keeping import Result, halved
+from aelib.models.autoencoders import Autoencoder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DIRECTIONS = 32  # the fixed first and last layer: the digits' principal directions, as many
+COUNTS = {"5,000 digits": None, "20 digits": 20}
+EARLY = 300  # steps, with which the end is compared
+BASINS = 40  # cells in each direction, of which each says where its middle ends
+
+MANY = Claim(
+    id="5.17",
+    statement="The longer a copier with a code of two numbers learns, the more attractors its code "
+    "has: one before training, many after.",
+    source="Radhakrishnan et al. 2020, Fumero et al. 2026",
+    reading="attractors, 5,000 digits",
+    measure="fixed points of z → E(D(z)) that draw their surroundings, found by Newton's method "
+    "from a lattice over the square of the codes; 5,000 digits of 28 × 28, at the end of training",
+    units="nets",
+    supported={
+        "attractors, 5,000 digits": above(10),
+        "end / 300 steps": above(2),
+        "before training": below(1.5),
+    },
+    conditional={"attractors, 5,000 digits": above(1.5), "end / 300 steps": above(1)},
+    condition="There are more at the end, but not more than ten and twice as many as after 300 "
+    "steps.",
+    refuted={"end / 300 steps": below(1)},
+    controls=("before training", "weights shuffled"),
+    also=("attractors, 20 digits", "index of all fixed points", "walked, of the codes' deviation"),
+    ratios=("end / 300 steps",),
+    fails_when="The weights are as large, but shuffled: it is what they have learned that makes "
+    "many attractors, and not their size.",
+    rule_changed="2026-11-26",
+    seen_before="prototype",
+)
+TAUGHT = Claim(
+    id="5.18",
+    statement="Where walks end are taught digits if it was taught twenty, and pictures that it was "
+    "never shown if it was taught 5,000.",
+    source="Radhakrishnan et al. 2020, Fumero et al. 2026; chapter 2",
+    reading="H, 20 digits",
+    measure="H, share of held-out digits that the net, applied 400 times, takes to a training "
+    "image; both seen in the net's 32 directions",
+    units="nets",
+    supported={"H, 20 digits": above(0.5), "H, 5,000 digits": below(0.05)},
+    conditional={"H, 20 digits": above(0.05), "H, 5,000 digits": below(0.05)},
+    condition="Taught twenty, fewer than half of the walks end on one of them.",
+    refuted={"H, 20 digits": below(0.05)},
+    controls=("before training, H, 20 digits", "before training, H, 5,000 digits"),
+    fails_when="The code has two numbers, so the net cannot hold many images apart in it.",
+    rule_changed="2026-11-26",
+    seen_before="prototype",
+)
+
+
+def build(mean: Tensor, directions: Tensor, width: int) -> Autoencoder:
+    """A copier of 28 × 28 digits with a code of two numbers.
+
+    Its first and last layer are fixed: what an image has of each direction, and back. Between them
+    stand two hidden layers to the code and two from it, tanh, so that it is smooth.
+
+    Args:
+        mean: the mean image, (d,).
+        directions: the first principal directions, (k, d).
+        width: of the hidden layers.
+    """
+    k, d = directions.shape
+    inner = models.MLPAutoencoder((1, 1, k), width, depth=5, code=2, activation="tanh")
+    first, last = nn.Linear(d, k), nn.Linear(k, d)
+    for layer, weight, bias in (
+        (first, directions, -directions @ mean),
+        (last, directions.T, mean),
+    ):
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        layer.requires_grad_(False)
+    return Autoencoder(
+        (1, 28, 28), nn.Sequential(first, *inner.encoder), nn.Sequential(*inner.decoder, last)
+    )
+
+
+def step_of(model: Autoencoder) -> Callable[[Tensor], Tensor]:
+    """One application in the code, z → E(D(z)), in double precision: (n, 2) to (n, 2).
+
+    The fixed layers undo one another, so they are left out.
+    """
+    inner = copy.deepcopy(nn.Sequential(*model.decoder[:-1], *model.encoder[1:])).double()
+    return inner.requires_grad_(False)
+
+
+def square(codes: Tensor) -> tuple[Tensor, float]:
+    """Lower left corner (2,) and side of the square that holds all codes, with a margin."""
+    low, high = codes.double().amin(0), codes.double().amax(0)
+    side = 1.2 * float((high - low).max())
+    return (low + high - side) / 2, side
+
+
+def lattice(corner: Tensor, side: float, across: int) -> Tensor:
+    """The middles of `across` × `across` cells of a square, (n, 2), rows from the lower left."""
+    places = (torch.arange(across, dtype=torch.float64) + 0.5) / across
+    return corner + side * torch.cartesian_prod(places, places).flip(1)
+
+
+def fixed_points(
+    step: Callable[[Tensor], Tensor], corner: Tensor, side: float, across: int, rounds: int = 20
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The fixed points of a map of the plane in a square, as far as Newton's method finds them.
+
+    Args:
+        step: the map, (n, 2) to (n, 2), differentiable, in double precision.
+        corner, side: the square.
+        across: starts in each direction.
+        rounds: of Newton's method; none moves further than a tenth of the side.
+
+    Returns:
+        Their places (m, 2); how far the map stretches around each at most, (m,), below 1 for an
+        attractor; their index (m,), −1 for a saddle, else 1. Where arrows point inwards all along
+        the square's edge, the indices of all fixed points add up to 1.
+
+    >>> push = lambda z: torch.tanh(2 * z)  # in each of two directions: −.96, 0, .96
+    >>> places, stretch, index = fixed_points(push, torch.full((2,), -1.5), 3.0, across=9)
+    >>> len(places), int((stretch < 1).sum()), int(index.sum())
+    (9, 4, 1)
+    """
+    eye = torch.eye(2, dtype=torch.float64)
+    slopes = vmap(jacfwd(lambda z: step(z[None])[0]))
+    z = lattice(corner, side, across)
+    for _ in range(rounds):
+        move = torch.linalg.lstsq(slopes(z) - eye, (z - step(z))[..., None]).solution[..., 0]
+        z = z + move * (0.1 * side / move.norm(dim=1, keepdim=True)).clamp(max=1)
+    inside = ((z >= corner) & (z <= corner + side)).all(1)
+    z = z[inside & ((step(z) - z).norm(dim=1) < 1e-9 * side)]
+    if len(z):  # many starts find the same one
+        _, groups = ((z - corner) / side * 1e5).round().unique(dim=0, return_inverse=True)
+        z = torch.stack([z[groups == group][0] for group in range(int(groups.max()) + 1)])
+    matrices = slopes(z)
+    stretch = torch.linalg.eigvals(matrices).abs().amax(1)
+    return z, stretch, torch.linalg.det(matrices - eye).sign()
+
+
+def shuffled(model: Autoencoder, seed: int) -> Autoencoder:
+    """The same net with the trained weights of each layer in another order."""
+    mixed = copy.deepcopy(model)
+    generator = random.generator(seed)
+    for weight in (weight for weight in mixed.parameters() if weight.requires_grad):
+        weight.data = weight.data.flatten()[
+            torch.randperm(weight.numel(), generator=generator)
+        ].view_as(weight)
+    return mixed
+
+
+def attractors(model: Autoencoder, images: Tensor, across: int) -> tuple[int, float]:
+    """How many attractors a net's code has, and the index of all its fixed points."""
+    _, stretch, index = fixed_points(step_of(model), *square(measures.codes(model, images)), across)
+    return int((stretch < 1).sum()), float(index.sum())
+
+
+def stage(model: Autoencoder, images: Tensor, labels: Tensor, across: int, times: int):
+    """What a page shows of a net in half precision: weights, codes, fixed points, basins."""
+    weights = halved(model)
+    again = copy.deepcopy(model)
+    again.load_state_dict(weights)
+    step = step_of(again)
+    codes = measures.codes(again, images)
+    corner, side = square(codes)
+    places, stretch, _ = fixed_points(step, corner, side, 2 * across)
+    walkers = lattice(corner, side, BASINS)
+    for _ in range(times):
+        walkers = step(walkers)
+    targets = places[stretch < 1]
+    far, basin = torch.cdist(walkers, targets).min(1)
+    learned = {name: w for name, w in weights.items() if model.get_parameter(name).requires_grad}
+    return {
+        "weights": learned,
+        "corner": corner,
+        "side": side,
+        "codes": codes[:300],
+        "labels": labels[:300].to(torch.uint8),
+        "attractors": targets,
+        "others": places[stretch >= 1],
+        "basins": basin.where(far < 0.02 * side, 255).to(torch.uint8),  # 255: still under way
+    }
+
+
+def run(
+    seeds: int, steps: int, width: int, across: int, records: Sequence[int], times: int
+) -> Result:
+    """Attractors along the training of nets taught many digits and few, and what they are."""
+    digits = data.load("mnist")
+    mean, directions, _ = measures.principal_directions(digits.train, DIRECTIONS)
+    flat = measures.pca_filter(digits.train, DIRECTIONS)
+    log_at = sorted({0, min(EARLY, steps), *records, steps})
+    readings: dict[str, Sequence[float]] = {}
+    show: dict = {"mean": mean, "directions": directions, "steps": log_at}
+    for name, n in COUNTS.items():
+        sets = [
+            digits.take(n or 5000, random.moved(seed)) if n else digits for seed in range(seeds)
+        ]
+        images = [each.train for each in sets]
+        nets = models.replicate(lambda: build(mean, directions, width), seeds)
+        found: list = []
+        stages: dict = {}
+
+        def note(now: dict, images=images, labels=sets[0].train_labels) -> None:
+            found.append([attractors(net, each, across) for net, each in
+                          zip(now["models"], images, strict=True)])  # fmt: skip
+            if now["step"] in (0, *records, steps):
+                stages[now["step"]] = stage(now["models"][0], images[0], labels, across, times)
+
+        def recalled(nets: Sequence[nn.Module]) -> list[float]:
+            ends = measures.memory(nets, [flat(each) for each in images], digits.test[:60], times)
+            return ends.recalled.float().mean(1).tolist()
+
+        readings[f"before training, H, {name}"] = recalled(nets)
+        fit(nets, images, steps=steps, batch_size=min(n or 64, 64), lr=2e-3, log_at=log_at,
+            callback=note, label=name)  # fmt: skip
+        readings[f"H, {name}"] = recalled(nets)
+        counts = torch.tensor(found)  # (records, seeds, 2)
+        readings[f"attractors, {name}"] = counts[-1, :, 0]
+        show[name] = {"attractors": counts[..., 0].T, "stages": stages}
+        if n is None:
+            readings |= {
+                "before training": counts[0, :, 0],
+                "end / 300 steps": counts[-1, :, 0] / counts[log_at.index(min(EARLY, steps)), :, 0],
+                "index of all fixed points": counts[-1, :, 1],
+                "weights shuffled": [
+                    attractors(shuffled(net, seed), each, across)[0]
+                    for seed, (net, each) in enumerate(zip(nets, images, strict=True))
+                ],
+                "walked, of the codes' deviation": [
+                    walked(net, digits.test[:60], times) for net in nets
+                ],
+            }
+    return Result(readings, show, tuple(show))
+
+
+def walked(model: Autoencoder, images: Tensor, times: int) -> float:
+    """How far codes of images have come after so many applications, of the codes' deviation."""
+    codes = measures.codes(model, images).double()
+    step, ends = step_of(model), codes
+    for _ in range(times):
+        ends = step(ends)
+    return float((ends - codes).norm(dim=1).mean() / math.sqrt(codes.var(0).sum()))
+
+
+def shown(result: Result | None = None) -> dict[str, Any]:
+    """What `figures.attractors` draws from: stages, mean and directions.
+
+    Args:
+        result: of a run of this experiment; the kept full one if None.
+
+    Raises:
+        FileNotFoundError: where no full run is kept.
+    """
+    show = (full_result(MANY.id) if result is None else result).show
+    mean, directions = (torch.as_tensor(show[key]).float() for key in ("mean", "directions"))
+    stages: dict[str, list[figures.Stage]] = {}
+    for name in COUNTS:
+        stages[name] = []
+        for steps, kept in sorted(show[name]["stages"].items()):
+            found = {key: torch.as_tensor(kept[key]) for key in kept if key != "weights"}
+            weights = {key: torch.as_tensor(value) for key, value in kept["weights"].items()}
+            net = build(mean, directions, width=len(weights["encoder.1.bias"]))
+            net.load_state_dict(weights, strict=False)  # the fixed layers are there
+            decoder, encoder = net.decoder[:-1], net.encoder[1:]
+            stages[name].append(figures.Stage(steps, decoder, encoder, **found))
+    return {"stages": stages, "mean": mean, "directions": directions}
+
+
+def picture(result: Result) -> Figure:
+    """The number of attractors along the training."""
+    steps = torch.as_tensor(result.show["steps"])
+    return figures.curves(
+        steps.clamp(min=10),
+        {name: result.show[name]["attractors"] for name in COUNTS},
+        xlabel="training step (the first: none yet)",
+        ylabel="attractors of the code",
+        logx=True,
+        logy=True,
+    )
+
+
+EXPERIMENT = Experiment(
+    claims=(MANY, TAUGHT),
+    run=run,
+    short={"seeds": 3, "steps": 60, "width": 16, "across": 5, "records": [], "times": 20},
+    full={"seeds": 8, "steps": 3000, "width": 48, "across": 31,
+          "records": [0, 30, 100, 300, 1000], "times": 400},
+    picture=picture,
+)  # fmt: skip
