@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import jacfwd, vmap
+from torch.func import jacrev, vmap
 
 from aelib import data, figures, fit, measures, models, random
 from aelib.claims import Claim, above, below
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIRECTIONS = 32  # the fixed first and last layer: the digits' principal directions, as many
-COUNTS = {"5,000 digits": None, "20 digits": 20}
+MANY_DIGITS, FEW_DIGITS = "5,000 digits", "20 digits"  # what nets are taught
 EARLY = 300  # steps, with which the end is compared
 BASINS = 40  # cells in each direction, of which each says where its middle ends
 
@@ -71,13 +70,14 @@ TAUGHT = Claim(
 )
 
 
-def build(mean: Tensor, directions: Tensor, width: int) -> Autoencoder:
-    """A copier of 28 × 28 digits with a code of two numbers.
+def build(shape: Sequence[int], mean: Tensor, directions: Tensor, width: int) -> Autoencoder:
+    """A copier with a code of two numbers.
 
     Its first and last layer are fixed: what an image has of each direction, and back. Between them
     stand two hidden layers to the code and two from it, tanh, so that it is smooth.
 
     Args:
+        shape: of an image.
         mean: the mean image, (d,).
         directions: the first principal directions, (k, d).
         width: of the hidden layers.
@@ -92,7 +92,7 @@ def build(mean: Tensor, directions: Tensor, width: int) -> Autoencoder:
         layer.load_state_dict({"weight": weight, "bias": bias})
         layer.requires_grad_(False)
     return Autoencoder(
-        (1, 28, 28), nn.Sequential(first, *inner.encoder), nn.Sequential(*inner.decoder, last)
+        tuple(shape), nn.Sequential(first, *inner.encoder), nn.Sequential(*inner.decoder, last)
     )
 
 
@@ -140,7 +140,7 @@ def fixed_points(
     (9, 4, 1)
     """
     eye = torch.eye(2, dtype=torch.float64)
-    slopes = vmap(jacfwd(lambda z: step(z[None])[0]))
+    slopes = vmap(jacrev(lambda z: step(z[None])[0]))
     z = lattice(corner, side, across)
     for _ in range(rounds):
         move = torch.linalg.lstsq(slopes(z) - eye, (z - step(z))[..., None]).solution[..., 0]
@@ -166,10 +166,16 @@ def shuffled(model: Autoencoder, seed: int) -> Autoencoder:
     return mixed
 
 
-def attractors(model: Autoencoder, images: Tensor, across: int) -> tuple[int, float]:
-    """How many attractors a net's code has, and the index of all its fixed points."""
-    _, stretch, index = fixed_points(step_of(model), *square(measures.codes(model, images)), across)
-    return int((stretch < 1).sum()), float(index.sum())
+def attractors(model: Autoencoder, images: Tensor, across: int) -> int:
+    """How many attractors a net's code has."""
+    _, stretch, _ = fixed_points(step_of(model), *square(measures.codes(model, images)), across)
+    return int((stretch < 1).sum())
+
+
+def index(model: Autoencoder, images: Tensor, across: int) -> float:
+    """The index of all the fixed points found: 1 where none was missed."""
+    *_, each = fixed_points(step_of(model), *square(measures.codes(model, images)), across)
+    return float(each.sum())
 
 
 def stage(model: Autoencoder, images: Tensor, labels: Tensor, across: int, times: int):
@@ -205,49 +211,56 @@ def run(
     """Attractors along the training of nets taught many digits and few, and what they are."""
     digits = data.load("mnist")
     mean, directions, _ = measures.principal_directions(digits.train, DIRECTIONS)
-    flat = measures.pca_filter(digits.train, DIRECTIONS)
+    seen = measures.pca_filter(digits.train, DIRECTIONS)
+    held_out = digits.test[:60]
     log_at = sorted({0, min(EARLY, steps), *records, steps})
-    readings: dict[str, Sequence[float]] = {}
-    show: dict = {"mean": mean, "directions": directions, "steps": log_at}
-    for name, n in COUNTS.items():
-        sets = [
-            digits.take(n or 5000, random.moved(seed)) if n else digits for seed in range(seeds)
-        ]
-        images = [each.train for each in sets]
-        nets = models.replicate(lambda: build(mean, directions, width), seeds)
-        found: list = []
-        stages: dict = {}
 
-        def note(now: dict, images=images, labels=sets[0].train_labels) -> None:
-            found.append([attractors(net, each, across) for net, each in
-                          zip(now["models"], images, strict=True)])  # fmt: skip
+    def follow(sets: Sequence[data.Images], name: str) -> tuple[list, dict, dict]:
+        """Trained nets; attractors by seed and record, and the first net's stages; H."""
+        images, found, stages = [each.train for each in sets], [], {}
+        nets = models.replicate(lambda: build(digits.shape, mean, directions, width), seeds)
+
+        def note(now: dict) -> None:
+            pairs = zip(now["models"], images, strict=True)
+            found.append([attractors(net, each, across) for net, each in pairs])
             if now["step"] in (0, *records, steps):
+                labels = sets[0].train_labels
                 stages[now["step"]] = stage(now["models"][0], images[0], labels, across, times)
 
-        def recalled(nets: Sequence[nn.Module]) -> list[float]:
-            ends = measures.memory(nets, [flat(each) for each in images], digits.test[:60], times)
-            return ends.recalled.float().mean(1).tolist()
+        def recalled() -> Tensor:
+            ends = measures.memory(nets, [seen(each) for each in images], held_out, times)
+            return ends.recalled.float().mean(1)
 
-        readings[f"before training, H, {name}"] = recalled(nets)
-        fit(nets, images, steps=steps, batch_size=min(n or 64, 64), lr=2e-3, log_at=log_at,
-            callback=note, label=name)  # fmt: skip
-        readings[f"H, {name}"] = recalled(nets)
-        counts = torch.tensor(found)  # (records, seeds, 2)
-        readings[f"attractors, {name}"] = counts[-1, :, 0]
-        show[name] = {"attractors": counts[..., 0].T, "stages": stages}
-        if n is None:
-            readings |= {
-                "before training": counts[0, :, 0],
-                "end / 300 steps": counts[-1, :, 0] / counts[log_at.index(min(EARLY, steps)), :, 0],
-                "index of all fixed points": counts[-1, :, 1],
-                "weights shuffled": [
-                    attractors(shuffled(net, seed), each, across)[0]
-                    for seed, (net, each) in enumerate(zip(nets, images, strict=True))
-                ],
-                "walked, of the codes' deviation": [
-                    walked(net, digits.test[:60], times) for net in nets
-                ],
-            }
+        before = recalled()
+        options = {"steps": steps, "lr": 2e-3, "batch_size": min(64, len(images[0]))}
+        fit(nets, images, **options, log_at=log_at, callback=note, label=name)
+        recall = {f"before training, H, {name}": before, f"H, {name}": recalled()}
+        return nets, {"attractors": torch.tensor(found).T, "stages": stages}, recall
+
+    few = [digits.take(20, seed=random.moved(seed)) for seed in range(seeds)]
+    nets, many_show, many = follow([digits] * seeds, MANY_DIGITS)
+    _, few_show, taught = follow(few, FEW_DIGITS)
+    counts = many_show["attractors"].double()  # (seeds, records)
+    readings = {
+        **many,
+        **taught,
+        "attractors, 5,000 digits": counts[:, -1],
+        "attractors, 20 digits": few_show["attractors"][:, -1],
+        "before training": counts[:, 0],
+        "end / 300 steps": counts[:, -1] / counts[:, log_at.index(min(EARLY, steps))],
+        "index of all fixed points": [index(net, digits.train, across) for net in nets],
+        "weights shuffled": [
+            attractors(shuffled(net, seed), digits.train, across) for seed, net in enumerate(nets)
+        ],
+        "walked, of the codes' deviation": [walked(net, held_out, times) for net in nets],
+    }
+    show = {
+        "mean": mean,
+        "directions": directions,
+        "steps": log_at,
+        MANY_DIGITS: many_show,
+        FEW_DIGITS: few_show,
+    }
     return Result(readings, show, tuple(show))
 
 
@@ -257,7 +270,7 @@ def walked(model: Autoencoder, images: Tensor, times: int) -> float:
     step, ends = step_of(model), codes
     for _ in range(times):
         ends = step(ends)
-    return float((ends - codes).norm(dim=1).mean() / math.sqrt(codes.var(0).sum()))
+    return float((ends - codes).norm(dim=1).mean() / codes.var(0).sum().sqrt())
 
 
 def shown(result: Result | None = None) -> dict[str, Any]:
@@ -272,12 +285,12 @@ def shown(result: Result | None = None) -> dict[str, Any]:
     show = (full_result(MANY.id) if result is None else result).show
     mean, directions = (torch.as_tensor(show[key]).float() for key in ("mean", "directions"))
     stages: dict[str, list[figures.Stage]] = {}
-    for name in COUNTS:
+    for name in (MANY_DIGITS, FEW_DIGITS):
         stages[name] = []
         for steps, kept in sorted(show[name]["stages"].items()):
             found = {key: torch.as_tensor(kept[key]) for key in kept if key != "weights"}
             weights = {key: torch.as_tensor(value) for key, value in kept["weights"].items()}
-            net = build(mean, directions, width=len(weights["encoder.1.bias"]))
+            net = build((1, 28, 28), mean, directions, width=len(weights["encoder.1.bias"]))
             net.load_state_dict(weights, strict=False)  # the fixed layers are there
             decoder, encoder = net.decoder[:-1], net.encoder[1:]
             stages[name].append(figures.Stage(steps, decoder, encoder, **found))
@@ -289,7 +302,7 @@ def picture(result: Result) -> Figure:
     steps = torch.as_tensor(result.show["steps"])
     return figures.curves(
         steps.clamp(min=10),
-        {name: result.show[name]["attractors"] for name in COUNTS},
+        {name: result.show[name]["attractors"] for name in (MANY_DIGITS, FEW_DIGITS)},
         xlabel="training step (the first: none yet)",
         ylabel="attractors of the code",
         logx=True,
@@ -301,7 +314,7 @@ EXPERIMENT = Experiment(
     claims=(MANY, TAUGHT),
     run=run,
     short={"seeds": 3, "steps": 60, "width": 16, "across": 5, "records": [], "times": 20},
-    full={"seeds": 8, "steps": 3000, "width": 48, "across": 31,
+    full={"seeds": 6, "steps": 3000, "width": 48, "across": 31,
           "records": [0, 30, 100, 300, 1000], "times": 400},
     picture=picture,
 )  # fmt: skip

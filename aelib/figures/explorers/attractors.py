@@ -87,8 +87,6 @@ def attractors(
     side = math.isqrt(len(mean))
     if side**2 != len(mean):
         raise ValueError(checks.message("mean", "a square image", mean))
-    still = _still(next(iter(stages.values()))[-1], mean, directions)
-    width, height = png_size(still)
     data = {
         "shape": [side, side],
         "mean": packed(mean, "<f2"),
@@ -105,6 +103,8 @@ def attractors(
         "color": STROKES[0].color,
         "trail": STROKES[1].color,
     }
+    still = _still(next(iter(stages.values()))[-1], mean, directions)
+    width, height = png_size(still)
     html = filled(
         "attractors",
         data,

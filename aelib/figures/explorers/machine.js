@@ -308,7 +308,8 @@ awaken("machine", function (root, part, data) {
 
   // ------------------------------------------------------------ controls
 
-  for (const name of Object.keys(presets)) {
+  const small = root.classList.contains("small"); // on the front page: few images, or all
+  for (const name of Object.keys(presets).slice(0, small ? 2 : undefined)) {
     const button = element(part("presets"), "button", { type: "button", textContent: name });
     button.addEventListener("click", () => {
       begin(name);
