@@ -79,6 +79,7 @@ def test_what_cannot_work_is_refused(change, words):
 def file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("machine") / "page.html"
     head = "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Machine</title>"
+    head += "<meta name='viewport' content='width=device-width'>"
     path.write_text(
         f"{head}</head><body><main><h1>Machine</h1>{make(caption='Below.').html}</main></body>"
         "</html>",
@@ -358,8 +359,8 @@ def test_the_front_pages_sister_has_two_experiments_and_no_more_to_set(chromium,
     path.write_text(f"<!doctype html><meta charset='utf-8'><main>{small}</main>", encoding="utf-8")
     tab = opened(chromium, path)
     tab.wait_for_selector('[data-part="views"]:not([hidden])')
-    buttons = tab.evaluate("[...document.querySelectorAll('button')]"
-                           ".filter(one => one.checkVisibility()).map(one => one.textContent)")  # fmt: skip
+    seen = "[...document.querySelectorAll('button')].filter(one => one.checkVisibility())"
+    buttons = tab.evaluate(f"{seen}.map(one => one.textContent)")
     assert buttons == ["Four images", "All 1,437 images", "Train", "Start over", "Clear"]
     assert tab.is_hidden(".charts")
     assert tab.is_hidden("details")

@@ -28,6 +28,7 @@ def make(*, images=DIGITS, linear=LINEAR, **options):
 def file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("time") / "page.html"
     head = "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Time</title>"
+    head += "<meta name='viewport' content='width=device-width'>"
     page = f"{head}</head><body><main><h1>Time</h1>{make(caption='Below.').html}</main></body>"
     path.write_text(f"{page}</html>", encoding="utf-8")
     return path

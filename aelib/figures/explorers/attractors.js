@@ -159,6 +159,7 @@ awaken("attractors", function (root, part, data) {
   // ------------------------------------------------------------ what it was taught, and how long
 
   function turn() { // to another net
+    part("time").max = stages[taught].length - 1;
     stage = stages[taught][Number(part("time").value)];
     const steps = said(stage.steps), count = stage.attractors.length;
     part("steps").textContent = steps;
@@ -192,8 +193,7 @@ awaken("attractors", function (root, part, data) {
       .addEventListener("click", () => { taught = name; turn(); });
   }
   const time = part("time");
-  time.max = stages[taught].length - 1;
-  time.value = time.max;
+  time.value = time.max = stages[taught].length - 1;
   time.addEventListener("input", turn);
   drag(map, ([x, y]) => move([x, 1 - y]));
   map.addEventListener("keydown", function (event) {
