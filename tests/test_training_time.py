@@ -82,7 +82,7 @@ def test_its_filters_and_gains_are_those_of_the_book(tab, t):
 
 
 def test_the_time_moves_the_picture_and_the_words(tab):
-    label = tab.locator(".cell").nth(1)
+    label = tab.locator(".shot").nth(1)
     assert re.match(r"net at t = 3.2: [\d.]+ dB", label.inner_text())
     assert "as good as the best linear filter" in tab.inner_text('[data-part="finding"]')
     slider = tab.get_by_label("training time t")
@@ -101,7 +101,7 @@ def test_the_time_moves_the_picture_and_the_words(tab):
 
 
 def test_a_digit_is_taken_or_drawn_and_an_empty_pad_is_said(tab):
-    picture = "document.querySelectorAll('.cell canvas')[3].toDataURL()"
+    picture = "document.querySelectorAll('.shot canvas')[3].toDataURL()"
     before = tab.evaluate(picture)
     tab.get_by_role("button", name="A 7").focus()
     tab.keyboard.press("Enter")
@@ -110,12 +110,12 @@ def test_a_digit_is_taken_or_drawn_and_an_empty_pad_is_said(tab):
     tab.get_by_role("button", name="Clear").click()
     settle(tab)
     assert tab.inner_text('[data-part="finding"]').startswith("The pad is empty")
-    assert tab.locator(".cell canvas").first.is_hidden()
+    assert tab.locator(".shot canvas").first.is_hidden()
     tab.locator('[data-part="pad"]').focus()
     for key in ("Space", "ArrowUp", "Space", "ArrowUp", "Space"):
         tab.keyboard.press(key)
     settle(tab)
-    assert tab.locator(".cell canvas").first.is_visible()
+    assert tab.locator(".shot canvas").first.is_visible()
     before = tab.evaluate(picture)
     tab.get_by_role("button", name="New noise").click()
     settle(tab)
@@ -133,7 +133,7 @@ def test_a_finger_draws_on_a_phone(tab):
     box = tab.locator('[data-part="pad"]').bounding_box()
     tab.touchscreen.tap(box["x"] + 70, box["y"] + 60)
     settle(tab)
-    assert tab.locator(".cell canvas").first.is_visible()
+    assert tab.locator(".shot canvas").first.is_visible()
     assert not tab.complaints
 
 

@@ -96,7 +96,7 @@ def attractors(
             for words, row in stages.items()
         },
         "times": checks.whole(times, "times", least=1),
-        "start": [0.25, 0.3],
+        "start": [0.4, 0.75],
         "paper": PAPER,
         "ink": INK,
         "faint": FAINT,

@@ -20,7 +20,7 @@ awaken("training_time", function (root, part, data) {
 
   const NAMES = ["noisy", "net at t", "taken away", "Wiener filter"];
   const cells = NAMES.map(function (words) {
-    const box = element(part("cells"), "div", { className: "cell" });
+    const box = element(part("cells"), "div", { className: "shot" });
     const canvas = sized(element(box, "canvas"), data.shape);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", words);
