@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.utils import vector_to_parameters
 
 from aelib import data, figures, measures, random
 from aelib.experiments import attractors
@@ -76,8 +77,7 @@ def test_shuffling_keeps_each_layers_weights():
 def stages(seed=0):
     net, digits = small_net(seed)
     found = attractors.stage(net, digits.train, digits.train_labels, 6, 30)
-    weights = found.pop("weights")
-    net.load_state_dict(weights, strict=False)
+    vector_to_parameters(found.pop("weights").float(), attractors.trained(net))
     return net, figures.Stage(60, net.decoder[:-1], net.encoder[1:], **found)
 
 

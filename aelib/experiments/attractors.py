@@ -6,14 +6,15 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import jacrev, vmap
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from aelib import data, figures, fit, measures, models, random
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment, full_result
-from aelib.experiments.keeping import Result, halved
+from aelib.experiments.keeping import Result
 from aelib.models.autoencoders import Autoencoder
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ def build(shape: Sequence[int], mean: Tensor, directions: Tensor, width: int) ->
     )
 
 
+def trained(model: Autoencoder) -> list[nn.Parameter]:
+    """The weights of the layers that are not fixed."""
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
 def step_of(model: Autoencoder) -> Callable[[Tensor], Tensor]:
     """One application in the code, z → E(D(z)), in double precision: (n, 2) to (n, 2).
 
@@ -116,6 +122,14 @@ def lattice(corner: Tensor, side: float, across: int) -> Tensor:
     """The middles of `across` × `across` cells of a square, (n, 2), rows from the lower left."""
     places = (torch.arange(across, dtype=torch.float64) + 0.5) / across
     return corner + side * torch.cartesian_prod(places, places).flip(1)
+
+
+def slopes(step: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """The Jacobian of a map of the plane at each place, (n, 2, 2)."""
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        rows = [torch.autograd.grad(row.sum(), z, retain_graph=True)[0] for row in step(z).T]
+    return torch.stack(rows, 1)
 
 
 def fixed_points(
@@ -140,17 +154,16 @@ def fixed_points(
     (9, 4, 1)
     """
     eye = torch.eye(2, dtype=torch.float64)
-    slopes = vmap(jacrev(lambda z: step(z[None])[0]))
     z = lattice(corner, side, across)
     for _ in range(rounds):
-        move = torch.linalg.lstsq(slopes(z) - eye, (z - step(z))[..., None]).solution[..., 0]
+        move = torch.linalg.lstsq(slopes(step, z) - eye, (z - step(z))[..., None]).solution[..., 0]
         z = z + move * (0.1 * side / move.norm(dim=1, keepdim=True)).clamp(max=1)
     inside = ((z >= corner) & (z <= corner + side)).all(1)
     z = z[inside & ((step(z) - z).norm(dim=1) < 1e-9 * side)]
     if len(z):  # many starts find the same one
         _, groups = ((z - corner) / side * 1e5).round().unique(dim=0, return_inverse=True)
         z = torch.stack([z[groups == group][0] for group in range(int(groups.max()) + 1)])
-    matrices = slopes(z)
+    matrices = slopes(step, z)
     stretch = torch.linalg.eigvals(matrices).abs().amax(1)
     return z, stretch, torch.linalg.det(matrices - eye).sign()
 
@@ -159,7 +172,7 @@ def shuffled(model: Autoencoder, seed: int) -> Autoencoder:
     """The same net with the trained weights of each layer in another order."""
     mixed = copy.deepcopy(model)
     generator = random.generator(seed)
-    for weight in (weight for weight in mixed.parameters() if weight.requires_grad):
+    for weight in trained(mixed):
         weight.data = weight.data.flatten()[
             torch.randperm(weight.numel(), generator=generator)
         ].view_as(weight)
@@ -180,9 +193,9 @@ def index(model: Autoencoder, images: Tensor, across: int) -> float:
 
 def stage(model: Autoencoder, images: Tensor, labels: Tensor, across: int, times: int):
     """What a page shows of a net in half precision: weights, codes, fixed points, basins."""
-    weights = halved(model)
+    weights = parameters_to_vector(trained(model)).detach().half()
     again = copy.deepcopy(model)
-    again.load_state_dict(weights)
+    vector_to_parameters(weights.float(), trained(again))
     step = step_of(again)
     codes = measures.codes(again, images)
     corner, side = square(codes)
@@ -192,9 +205,8 @@ def stage(model: Autoencoder, images: Tensor, labels: Tensor, across: int, times
         walkers = step(walkers)
     targets = places[stretch < 1]
     far, basin = torch.cdist(walkers, targets).min(1)
-    learned = {name: w for name, w in weights.items() if model.get_parameter(name).requires_grad}
     return {
-        "weights": learned,
+        "weights": weights,
         "corner": corner,
         "side": side,
         "codes": codes[:200].half(),
@@ -211,31 +223,38 @@ def run(
     """Attractors along the training of nets taught many digits and few, and what they are."""
     digits = data.load("mnist")
     mean, directions, _ = measures.principal_directions(digits.train, DIRECTIONS)
-    seen = measures.pca_filter(digits.train, DIRECTIONS)
     held_out = digits.test[:60]
     log_at = sorted({0, min(EARLY, steps), *records, steps})
 
     def follow(sets: Sequence[data.Images], name: str) -> tuple[list, dict, dict]:
         """Trained nets; attractors by seed and record, and the first net's stages; H."""
-        images, found, stages = [each.train for each in sets], [], {}
+        images = [each.train for each in sets]
+        found: dict[int, list[int]] = {}  # by step; the first one is recorded, too
+        stages = {}
+        seen = [measures.pca_reconstruct(each, mean, directions) for each in images]
         nets = models.replicate(lambda: build(digits.shape, mean, directions, width), seeds)
 
         def note(now: dict) -> None:
             pairs = zip(now["models"], images, strict=True)
-            found.append([attractors(net, each, across) for net, each in pairs])
+            found[now["step"]] = [attractors(net, each, across) for net, each in pairs]
             if now["step"] in (0, *records, steps):
                 labels = sets[0].train_labels
                 stages[now["step"]] = stage(now["models"][0], images[0], labels, across, times)
 
         def recalled() -> Tensor:
-            ends = measures.memory(nets, [seen(each) for each in images], held_out, times)
+            ends = measures.memory(nets, seen, held_out, times)
             return ends.recalled.float().mean(1)
 
         before = recalled()
         options = {"steps": steps, "lr": 2e-3, "batch_size": min(64, len(images[0]))}
         fit(nets, images, **options, log_at=log_at, callback=note, label=name)
         recall = {f"before training, H, {name}": before, f"H, {name}": recalled()}
-        return nets, {"attractors": torch.tensor(found).T, "stages": stages}, recall
+        counts = torch.tensor(list(found.values())).T
+        return (
+            nets,
+            {"steps": torch.tensor(list(found)), "attractors": counts, "stages": stages},
+            recall,
+        )
 
     few = [digits.take(20, seed=random.moved(seed)) for seed in range(seeds)]
     nets, many_show, many = follow([digits] * seeds, MANY_DIGITS)
@@ -247,7 +266,8 @@ def run(
         "attractors, 5,000 digits": counts[:, -1],
         "attractors, 20 digits": few_show["attractors"][:, -1],
         "before training": counts[:, 0],
-        "end / 300 steps": counts[:, -1] / counts[:, log_at.index(min(EARLY, steps))],
+        "end / 300 steps": counts[:, -1]
+        / counts[:, many_show["steps"].tolist().index(min(EARLY, steps))],
         "index of all fixed points": [index(net, digits.train, across) for net in nets],
         "weights shuffled": [
             attractors(shuffled(net, seed), digits.train, across) for seed, net in enumerate(nets)
@@ -257,7 +277,7 @@ def run(
     show = {
         "mean": mean,
         "directions": directions,
-        "steps": log_at,
+        "width": width,
         MANY_DIGITS: many_show,
         FEW_DIGITS: few_show,
     }
@@ -289,21 +309,20 @@ def shown(result: Result | None = None) -> dict[str, Any]:
         stages[name] = []
         for steps, kept in sorted(show[name]["stages"].items()):
             found = {key: torch.as_tensor(kept[key]) for key in kept if key != "weights"}
-            weights = {key: torch.as_tensor(value) for key, value in kept["weights"].items()}
-            net = build((1, 28, 28), mean, directions, width=len(weights["encoder.1.bias"]))
-            net.load_state_dict(weights, strict=False)  # the fixed layers are there
+            net = build((1, 28, 28), mean, directions, int(show["width"]))
+            vector_to_parameters(torch.as_tensor(kept["weights"]).float(), trained(net))
             decoder, encoder = net.decoder[:-1], net.encoder[1:]
             stages[name].append(figures.Stage(steps, decoder, encoder, **found))
     return {"stages": stages, "mean": mean, "directions": directions}
 
 
 def picture(result: Result) -> Figure:
-    """The number of attractors along the training."""
-    steps = torch.as_tensor(result.show["steps"])
+    """The number of attractors along the training, from the first step on."""
+    rows = {name: result.show[name] for name in (MANY_DIGITS, FEW_DIGITS)}
     return figures.curves(
-        steps.clamp(min=10),
-        {name: result.show[name]["attractors"] for name in (MANY_DIGITS, FEW_DIGITS)},
-        xlabel="training step (the first: none yet)",
+        np.asarray(rows[MANY_DIGITS]["steps"])[1:],
+        {name: np.asarray(row["attractors"])[:, 1:] for name, row in rows.items()},
+        xlabel="training step",
         ylabel="attractors of the code",
         logx=True,
         logy=True,
@@ -315,6 +334,6 @@ EXPERIMENT = Experiment(
     run=run,
     short={"seeds": 3, "steps": 60, "width": 16, "across": 5, "records": [], "times": 20},
     full={"seeds": 6, "steps": 3000, "width": 48, "across": 31,
-          "records": [0, 30, 300, 1000], "times": 400},
+          "records": [0, 30, 100, 300, 1000], "times": 400},
     picture=picture,
 )  # fmt: skip
