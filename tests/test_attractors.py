@@ -71,6 +71,14 @@ def test_shuffling_keeps_each_layers_weights():
     assert not net.encoder[1].weight.equal(mixed.encoder[1].weight)
 
 
+def test_where_no_attractor_was_found_no_cell_has_a_basin(monkeypatch):
+    net, digits = small_net()
+    none = torch.zeros(0, 2).double(), torch.zeros(0), torch.zeros(0)
+    monkeypatch.setattr(attractors, "fixed_points", lambda *_: none)
+    found = attractors.stage(net, digits.train, digits.train_labels, 3, 3)
+    assert set(found["basins"].tolist()) == {255}
+
+
 # ---------------------------------------------------------------- the page
 
 

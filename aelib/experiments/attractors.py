@@ -173,9 +173,8 @@ def shuffled(model: Autoencoder, seed: int) -> Autoencoder:
     mixed = copy.deepcopy(model)
     generator = random.generator(seed)
     for weight in trained(mixed):
-        weight.data = weight.data.flatten()[
-            torch.randperm(weight.numel(), generator=generator)
-        ].view_as(weight)
+        order = torch.randperm(weight.numel(), generator=generator)
+        weight.data = weight.data.flatten()[order].view_as(weight)
     return mixed
 
 
@@ -204,7 +203,8 @@ def stage(model: Autoencoder, images: Tensor, labels: Tensor, across: int, times
     for _ in range(times):
         walkers = step(walkers)
     targets = places[stretch < 1]
-    far, basin = torch.cdist(walkers, targets).min(1)
+    distances = torch.cdist(walkers, targets)
+    far, basin = nn.functional.pad(distances, (0, 1), value=torch.inf).min(1)  # there may be none
     return {
         "weights": weights,
         "corner": corner,
