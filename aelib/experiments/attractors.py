@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from aelib import data, figures, fit, measures, models, random
+from aelib import checks, data, figures, fit, measures, models, random
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment, full_result
 from aelib.experiments.keeping import Result
@@ -92,9 +92,16 @@ def build(shape: Sequence[int], mean: Tensor, directions: Tensor, width: int) ->
     ):
         layer.load_state_dict({"weight": weight, "bias": bias})
         layer.requires_grad_(False)
+    encoder, decoder = cast(nn.Sequential, inner.encoder), cast(nn.Sequential, inner.decoder)
     return Autoencoder(
-        tuple(shape), nn.Sequential(first, *inner.encoder), nn.Sequential(*inner.decoder, last)
+        checks.shape(shape), nn.Sequential(first, *encoder), nn.Sequential(*decoder, last)
     )
+
+
+def learned(model: Autoencoder) -> tuple[nn.Sequential, nn.Sequential]:
+    """Encoder and decoder without the fixed layers, which undo one another."""
+    encoder, decoder = cast(nn.Sequential, model.encoder), cast(nn.Sequential, model.decoder)
+    return encoder[1:], decoder[:-1]
 
 
 def trained(model: Autoencoder) -> list[nn.Parameter]:
@@ -103,12 +110,9 @@ def trained(model: Autoencoder) -> list[nn.Parameter]:
 
 
 def step_of(model: Autoencoder) -> Callable[[Tensor], Tensor]:
-    """One application in the code, z → E(D(z)), in double precision: (n, 2) to (n, 2).
-
-    The fixed layers undo one another, so they are left out.
-    """
-    inner = copy.deepcopy(nn.Sequential(*model.decoder[:-1], *model.encoder[1:])).double()
-    return inner.requires_grad_(False)
+    """One application in the code, z → E(D(z)), in double precision: (n, 2) to (n, 2)."""
+    encoder, decoder = learned(model)
+    return copy.deepcopy(nn.Sequential(*decoder, *encoder)).double().requires_grad_(False)
 
 
 def square(codes: Tensor) -> tuple[Tensor, float]:
@@ -238,7 +242,7 @@ def run(
             pairs = zip(now["models"], images, strict=True)
             found[now["step"]] = [attractors(net, each, across) for net, each in pairs]
             if now["step"] in (0, *records, steps):
-                labels = sets[0].train_labels
+                labels = checks.labels(sets[0].train_labels, len(images[0]))
                 stages[now["step"]] = stage(now["models"][0], images[0], labels, across, times)
 
         def recalled() -> Tensor:
@@ -311,8 +315,9 @@ def shown(result: Result | None = None) -> dict[str, Any]:
             found = {key: torch.as_tensor(kept[key]) for key in kept if key != "weights"}
             net = build((1, 28, 28), mean, directions, int(show["width"]))
             vector_to_parameters(torch.as_tensor(kept["weights"]).float(), trained(net))
-            decoder, encoder = net.decoder[:-1], net.encoder[1:]
-            stages[name].append(figures.Stage(steps, decoder, encoder, **found))
+            encoder, decoder = learned(net)
+            side = float(found.pop("side"))
+            stages[name].append(figures.Stage(steps, decoder, encoder, side=side, **found))
     return {"stages": stages, "mean": mean, "directions": directions}
 
 

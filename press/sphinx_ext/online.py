@@ -48,7 +48,7 @@ def description(page: BeautifulSoup) -> str:
     """The page's first words that are a paragraph: whole sentences, up to some 200 characters."""
     for paragraph in page.select("article section > p"):
         words = " ".join(paragraph.get_text().split())
-        if len(words) >= 50 and "run-time" not in paragraph.get("class", ()):
+        if len(words) >= 50 and "run-time" not in (paragraph.get("class") or ()):
             return textwrap.shorten(words, 200, placeholder=" …")
     return ""
 
