@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aelib import data, figures, fit, inversion, models, objectives
+from aelib import data, figures, fit, inversion, models, objectives, random, runtime
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STAGES = ["conv1", "layer1", "layer2", "layer3", "layer4"]
 LARGE = {"ResNet-50, calibrated": "resnet50", "ViT-L/16": "vit_l_16"}
 EVALUATIONS = "evaluations to f = .05"
+LAST = "last block"
 RESIDUAL = Claim(
     id="4.1",
     statement="In a residual net, early layers allow a near-perfect copy of the input without any "
@@ -80,7 +81,7 @@ TRANSFORMER = Claim(
     supported={
         ("ViT untrained", "embedding"): below(0.01),
         ("ViT untrained", "block5", "f / thumbnail's"): above(1.0),
-        ("ViT-L/16", "block 23", "f / thumbnail's, by image"): above(1.0),
+        ("ViT-L/16", LAST, "f / thumbnail's, by image"): above(1.0),
     },
     conditional={
         ("ViT untrained", "embedding"): below(0.01),
@@ -89,7 +90,7 @@ TRANSFORMER = Claim(
     },
     controls=(
         ("ViT untrained", "token", "m_g/m_r"),
-        ("ViT-L/16", "block 23", "m_g/m_r, by image"),
+        ("ViT-L/16", LAST, "m_g/m_r, by image"),
         "elements of the token / of the image",
         "f of the mean colour",
         "f of the thumbnail",
@@ -97,12 +98,12 @@ TRANSFORMER = Claim(
     also=(
         ("ViT untrained", "token"),
         ("ViT-L/16", "block 0", "by image"),
-        ("ViT-L/16", "block 23", "by image"),
+        ("ViT-L/16", LAST, "by image"),
     ),
     ratios=(
         ("ViT untrained", "block5", "f / thumbnail's"),
         ("ViT untrained", "token", "f / thumbnail's"),
-        ("ViT-L/16", "block 23", "f / thumbnail's, by image"),
+        ("ViT-L/16", LAST, "f / thumbnail's, by image"),
     ),
     condition="Early and late are told apart by the class token, not by depth: all tokens together "
     "keep the picture through every block.",
@@ -162,13 +163,13 @@ ACCURATE = Claim(
     measure="leftover f at the first block of ViT-L/16; here with random weights",
     supported={
         ("ViT-L/16", "block 0", "by image"): below(0.05),
-        ("ViT-L/16", "block 23", "f / thumbnail's, by image"): above(1.0),
+        ("ViT-L/16", LAST, "f / thumbnail's, by image"): above(1.0),
         ("ResNet-50, calibrated", "conv1", "by image"): below(0.05),
         ("ResNet-50, calibrated", "layer4", "f / thumbnail's, by image"): above(1.0),
     },
     controls=(("f of the mean colour", "by image"), ("f of the thumbnail", "by image")),
     ratios=(
-        ("ViT-L/16", "block 23", "f / thumbnail's, by image"),
+        ("ViT-L/16", LAST, "f / thumbnail's, by image"),
         ("ResNet-50, calibrated", "layer4", "f / thumbnail's, by image"),
     ),
     units="images",
@@ -196,10 +197,10 @@ def pieces_of_photographs(size: int = 32) -> tuple[data.Images, Tensor, Tensor]:
     return photos, labels, lively[:: len(lively) // 8]
 
 
-def small_nets(seeds: int, steps: int) -> dict[tuple[str, str], list[nn.Module]]:
-    """Untrained and trained nets of each kind, on the same statistics."""
+def small_nets(seeds: int, steps: int, sample: int) -> dict[tuple[str, str], list[nn.Module]]:
+    """Untrained and trained nets of each kind, with the statistics of `sample` pieces."""
     photos, labels, _ = pieces_of_photographs()
-    sample, nets = photos.train[:256], {}
+    device, nets = runtime.device(), {}
     for kind, build in BUILDERS.items():
         untrained, trained = (
             models.replicate(lambda build=build: build(photos.shape, 5), seeds) for _ in range(2)
@@ -213,10 +214,12 @@ def small_nets(seeds: int, steps: int) -> dict[tuple[str, str], list[nn.Module]]
             batch_size=32,
             label=kind,
         )
+        for model in (*untrained, *trained):
+            model.to(device)
         if kind == "ResNet":
             nets[kind, "stale"] = copy.deepcopy(trained)  # as training left its statistics
             for model in (*untrained, *trained):
-                models.calibrate(model, sample, batch_size=128)
+                models.calibrate(model, photos.train[:sample].to(device), batch_size=128)
         nets |= {(kind, "untrained"): untrained, (kind, "trained"): trained}
     return nets
 
@@ -226,6 +229,7 @@ def read_back(
 ) -> dict[tuple[str, str], list[inversion.Inversion]]:
     """Layers read back until the search has levelled off, an inversion a seed, each net from a
     start of its own; `steps` evaluations at most."""
+    on_gpu = not runtime.is_cpu(runtime.device())
     return {
         (kind, state): [
             inversion.invert(
@@ -236,6 +240,7 @@ def read_back(
                 steps=steps,
                 until="levelled off",
                 log_at=100,
+                cuda_graphs=on_gpu,  # small nets take less time to run than to call
             )
             for seed, model in enumerate(group)
         ]
@@ -290,12 +295,23 @@ def lines(result: inversion.LayerInversion) -> dict[str, Tensor]:
     }
 
 
+def large_net(name: str, weights: str | Path | None, size: int, blocks: int) -> nn.Module:
+    """ResNet-50 or ViT-L/16; with random weights no more of its blocks than are read."""
+    if weights is not None or name != "vit_l_16":
+        return models.classifier(name, weights, size=size)
+    from torchvision.models import VisionTransformer
+
+    with random.seeded(0):  # ViT-L/16's sizes
+        return VisionTransformer(size, 16, blocks, 16, 1024, 4096).eval()
+
+
 def read_large(
     steps: Mapping[str, int],
     blocks: Sequence[int],
     weights: Mapping[str, str | Path] | None = None,
     n: int = 8,
     size: int = 64,
+    sample: int = 64,
 ) -> tuple[Tensor, dict[str, inversion.Inversion]]:
     """ResNet-50 and ViT-L/16 themselves read back from `n` pieces, until the search levels off.
 
@@ -306,16 +322,18 @@ def read_large(
             what `models.classifier` takes: "DEFAULT" to download torchvision's, or a file.
         n: how many pieces.
         size: pixels a side, which 16 divides.
+        sample: how many other pieces give ResNet-50 its statistics.
     """
-    photos = data.load("photos", size=size, train=64, test=64)
+    photos = data.load("photos", size=size, train=sample, test=64)
     lively = photos.test[photos.test.flatten(1).std(1).argsort(descending=True)]
     apart = 30 // n
     images, results = lively[: apart * n : apart], {}
     tokens = [f"encoder.layers.encoder_layer_{block}" for block in blocks]
+    device = runtime.device()
     for name, net in LARGE.items():
-        model = models.classifier(net, weights[net] if weights else None, size=size)
+        model = large_net(net, weights[net] if weights else None, size, blocks[-1] + 1).to(device)
         if not weights and net == "resnet50":
-            models.calibrate(model, photos.train, batch_size=128)
+            models.calibrate(model, photos.train.to(device))
         results[name] = inversion.invert(
             model,
             images,
@@ -336,15 +354,17 @@ def short_name(layer: str) -> str:
 def run(
     seeds: int,
     train_steps: int,
+    sample: int,
     images: int,
     steps: int,
     large_steps: Mapping[str, int],
     large_images: int,
+    large_size: int,
     blocks: Sequence[int],
 ) -> Result:
     """Small nets of both kinds, untrained and trained; the large ones, untrained."""
     _, _, lively = pieces_of_photographs()
-    nets = small_nets(seeds, train_steps)
+    nets = small_nets(seeds, train_steps, sample)
     read = read_back(nets, lively[:images], steps)
     readings: dict[Any, Any] = {}
     for (kind, state), runs in read.items():
@@ -379,10 +399,14 @@ def run(
     readings["ViT block5", "evaluations, trained / untrained"] = after / before
     readings["ViT block5", "evaluations, between untrained seeds"] = before / before.roll(1)
 
-    pieces, large = read_large(large_steps, blocks, n=large_images)
+    pieces, large = read_large(
+        large_steps, blocks, n=large_images, size=large_size, sample=min(sample, 64)
+    )
     for name, result in large.items():
+        *_, last = result
         for layer in result:
-            row, place = result[layer], (name, short_name(layer))
+            at = LAST if layer == last and name == "ViT-L/16" else short_name(layer)
+            row, place = result[layer], (name, at)
             readings[(*place, "by image")] = row.leftover[0]
             readings[(*place, "f / thumbnail's, by image")] = above_thumbnail(row)[0]
             readings[(*place, "levelled off, by image")] = levelled(row)[0]
@@ -413,8 +437,6 @@ def run(
             for name, layers in large.items()
         },
         "large layers": {name: np.array([*map(short_name, x)]) for name, x in large.items()},
-        "images": lively,
-        "models": nets,
     }
     return Result(
         readings,
@@ -490,19 +512,23 @@ EXPERIMENT = Experiment(
     short={
         "seeds": 3,
         "train_steps": 2,
+        "sample": 16,
         "images": 1,
-        "steps": 4,
+        "steps": 1,
         "large_steps": {"resnet50": 1, "vit_l_16": 1},
         "large_images": 3,
-        "blocks": [0, 23],
+        "large_size": 32,
+        "blocks": [0, 1],  # the last that is read counts as the last: a short run builds no more
     },
     full={
         "seeds": 6,
         "train_steps": 150,
+        "sample": 256,
         "images": 4,
         "steps": 1200,
-        "large_steps": {"resnet50": 600, "vit_l_16": 150},
+        "large_steps": {"resnet50": 600, "vit_l_16": 1200},
         "large_images": 8,
+        "large_size": 64,
         "blocks": [0, 4, 8, 12, 18, 23],
     },
     picture=read_back_picture,
