@@ -131,8 +131,7 @@ EXPERIMENT = Experiment(
     run=run,
     short={"seeds": 3, "steps": 2, "batch_size": 4, "width": 8, "components": [2], "n": 40,
            "walk": 3},
-    full={"seeds": 6, "steps": 400, "batch_size": 16, "width": 8, "components": [40], "n": 250,
-          "walk": 12},
+    full={"seeds": 6, "steps": 1000, "batch_size": 32, "width": 16, "components": [40], "n": 250,
+          "walk": 20},
     picture=picture,
-    chunk=1,
 )  # fmt: skip
