@@ -55,7 +55,7 @@ def test_noise_levels_are_found_where_there_is_nothing_but_noise():
     assert edge(noisy - 0.5) == pytest.approx(levels, rel=0.2)
     assert blind_estimate.r2(levels, levels) == 1
     assert blind_estimate.r2(levels.mean().expand(4), levels) == pytest.approx(0, abs=1e-6)
-    assert blind_estimate.scaled(3 * levels - 1, levels) == pytest.approx(levels)
+    assert blind_estimate.scaled(3 * levels - 1, levels) == pytest.approx(levels, rel=1e-4)
 
 
 def test_a_projection_copies_what_it_spans_and_nothing_across():

@@ -7,6 +7,7 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aelib import checks, random, runtime
 from aelib.models import count_parameters
@@ -61,7 +62,9 @@ class Ensemble(nn.Module):
 
         parameters = dict(zip(self._names, self.stacked, strict=True))
         axes = (0, *(0 if isinstance(value, Tensor) else None for value in inputs))
-        return torch.func.vmap(single, axes, randomness="different")(parameters, *inputs)
+        # Under vmap fused attention runs seed by seed on a CPU, and its backward fails on a GPU.
+        with sdpa_kernel(SDPBackend.MATH):
+            return torch.func.vmap(single, axes, randomness="different")(parameters, *inputs)
 
     @torch.no_grad()
     def unstack(self) -> None:
