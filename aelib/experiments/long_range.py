@@ -185,7 +185,7 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "train": 200, "steps": 2, "batch_size": 8, "width": 16, "n": 40, "walk": 2},
-    full={"seeds": 6, "train": 8000, "steps": 4000, "batch_size": 32, "width": 16, "n": 500,
+    full={"seeds": 6, "train": 8000, "steps": 3000, "batch_size": 32, "width": 16, "n": 500,
           "walk": 25},
     picture=picture,
 )  # fmt: skip
