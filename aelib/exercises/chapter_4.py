@@ -93,12 +93,12 @@ def ex_4_eta(answer: Any) -> None:
 
 
 def ex_4_confident(answer: Any) -> None:
-    """100 pictures (1, 28, 28) in [0, 1] of which the judge is surer than of digits; none is one."""
+    """100 pictures (1, 28, 28) in [0, 1] that the judge takes for digits, surer than real ones."""
     from aelib.experiments import judge
 
     mine = torch.as_tensor(tried(answer)).float()
     assert mine.shape == (100, 1, 28, 28), f"Its shape is {tuple(mine.shape)}."
-    assert float(mine.min()) >= 0 and float(mine.max()) <= 1, "Grey levels go from 0 to 1."
+    assert torch.equal(mine, mine.clamp(0, 1)), "Grey levels go from 0 to 1."
     digits = judge.digits("mnist")
     sure, of_digits = (float(judge.confidence(x)) for x in (mine, digits.test))
     far, apart = (float(judge.frechet(x)) for x in (mine, digits.test))
@@ -109,13 +109,13 @@ def ex_4_confident(answer: Any) -> None:
 
 
 def ex_4_features(answer: Any) -> None:
-    """300 pictures or more (n, 1, 8, 8), near to digits in pixels and far in the judge's features."""
+    """300 pictures (n, 1, 8, 8) or more: near digits in pixels, far in the judge's features."""
     from aelib.experiments.judge import frechet
 
     mine = torch.as_tensor(tried(answer)).float()
     digits = data.load("digits")
     shape = tuple(digits.shape)
-    assert mine.ndim == 4 and mine.shape[1:] == shape, f"Each should be of shape {shape}."
+    assert mine.shape[1:] == shape, f"Each should be of shape {shape}."
     assert len(mine) >= 300, f"They are {len(mine)}: too few for a Fréchet distance in 64 pixels."
     flat = digits.train.flatten(1)
     near, usual = (
