@@ -169,9 +169,9 @@ def picture(result: Result) -> Figure:
         {name: result[f"{name}, alike"] for name in names},
         xlabel="share of images whose two corners are alike",
         controls=("attention, no rule", "real images"),
+        lines={"chance": 1 / len(STROKES)},
         ax=ax,
     )
-    ax.axvline(1 / len(STROKES), linestyle=":", color="gray")
     return figure
 
 

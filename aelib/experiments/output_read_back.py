@@ -158,7 +158,9 @@ def run(seeds: int, steps: int, search: int, images: int) -> Result:
 def picture(result: Result) -> Figure:
     """Pictures, what each net makes of them, and what its output gives back of them."""
     rows = {
-        name: row for name, row in result.show["rows"].items() if not name.startswith("waist, un")
+        name: row
+        for name, row in result.show["rows"].items()
+        if not name.startswith(("waist, untrained", "PCA"))
     }
     return figures.grid(
         [torch.as_tensor(row) for row in rows.values()],
