@@ -115,7 +115,15 @@ def run(seeds: int, steps: int, search: int, images: int) -> Result:
     nets: dict[str, list[nn.Module]] = {}
     for name, options in NETS.items():
         nets[name] = models.replicate(partial(models.UNet, photos.shape, 8, **options), seeds)
-        fit(nets[name], photos.train, steps=steps, lr=2e-3, schedule="cosine", label=name)
+        fit(
+            nets[name],
+            photos.train,
+            steps=steps,
+            batch_size=32,
+            lr=2e-3,
+            schedule="cosine",
+            label=name,
+        )
     nets["waist, untrained"] = models.replicate(
         partial(models.UNet, photos.shape, 8, **NETS["waist"]), seeds
     )
@@ -173,6 +181,6 @@ EXPERIMENT = Experiment(
     claims=(WAIST, NORM),
     run=run,
     short={"seeds": 3, "steps": 6, "search": 4, "images": 3},
-    full={"seeds": 6, "steps": 1500, "search": 400, "images": 16},
+    full={"seeds": 6, "steps": 1200, "search": 300, "images": 16},
     picture=picture,
 )
