@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from aelib import figures, inversion, measures, models, runtime
+from aelib import figures, inversion, measures, models
 from aelib.claims import Claim, above, below
 from aelib.experiments.cifar_classifiers import KINDS, classifier, labelled
 from aelib.experiments.experiment import Experiment
@@ -106,11 +106,7 @@ def read(group: Sequence[nn.Module], images: Tensor, layer: str, steps: int) -> 
     """A layer read to a plateau: by name (images, …), each of the nets in turn taking an image."""
     parts = [
         inversion.invert(
-            model.to(runtime.device()),
-            images[first :: len(group)],
-            layer,
-            steps=steps,
-            until="levelled off",
+            model, images[first :: len(group)], layer, steps=steps, until="levelled off"
         )[layer]
         for first, model in enumerate(group)
     ]
@@ -195,6 +191,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM, MORE),
     run=run,
     short={"name": "photographs", "images": 3, "untrained": 3, "steps": 6},
-    full={"name": "cifar10", "images": 12, "untrained": 4, "steps": 1600},
+    full={"name": "cifar10", "images": 8, "untrained": 4, "steps": 800},
     picture=picture,
 )

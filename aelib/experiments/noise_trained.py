@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from aelib import figures, fit, inversion, models, objectives, random, runtime
+from aelib import figures, fit, inversion, models, objectives, random
 from aelib.claims import Claim, above
 from aelib.experiments.cifar_classifiers import accuracy, labelled
 from aelib.experiments.experiment import Experiment
@@ -114,13 +114,7 @@ def small_nets(
 def read_back(model: nn.Module, images: Tensor, start: str, seed: int, steps: int):
     """The last stage of a net read to a plateau."""
     result = inversion.invert(
-        model.to(runtime.device()),
-        images,
-        LAYER,
-        recipe=STARTS[start],
-        seeds=[seed],
-        steps=steps,
-        until="levelled off",
+        model, images, LAYER, recipe=STARTS[start], seeds=[seed], steps=steps, until="levelled off"
     )
     return result[LAYER]
 
@@ -147,7 +141,7 @@ def run(name: str, seeds: int, train: int, train_steps: int, images: int, steps:
     for control in ("photographs with random labels", "untrained"):
         readings[f"noise images − {control}"] = readings["noise images"] - readings[control]
     show = {"rows": {kind: on_screen(row[:4]) for kind, row in rows.items()}}
-    return Result(readings, show, keep=tuple(show))
+    return Result(readings, {**show, "nets": nets}, keep=tuple(show))
 
 
 def picture(result: Result) -> Figure:
@@ -162,7 +156,7 @@ EXPERIMENT = Experiment(
     run=run,
     short={"name": "photographs", "seeds": 3, "train": 64, "train_steps": 6, "images": 1,
            "steps": 6, "width": 4},
-    full={"name": "cifar10", "seeds": 8, "train": 384, "train_steps": 300, "images": 8,
-          "steps": 600, "width": 8},
+    full={"name": "cifar10", "seeds": 6, "train": 192, "train_steps": 150, "images": 4,
+          "steps": 400, "width": 8},
     picture=picture,
 )  # fmt: skip

@@ -224,6 +224,7 @@ EXPERIMENT = Experiment(
     claims=(TARGET_DECIDES, CLOCK),
     run=run,
     short={"seeds": 3, "steps": 3, "batch_size": 8, "width": 8, "n": 40, "walk": 2},
-    full={"seeds": 6, "steps": 1000, "batch_size": 32, "width": 16, "n": 360, "walk": 20},
+    full={"seeds": 6, "steps": 300, "batch_size": 32, "width": 8, "n": 360, "walk": 20},
     picture=picture,
+    chunk=3,
 )
