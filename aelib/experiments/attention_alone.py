@@ -100,7 +100,7 @@ KINDS = {  # kernel of the convolution before, kind of attention, residual aroun
     "dot products behind 1 × 1": (1, "dot products", False),
     "dot products + residual": (3, "dot products", True),
 }
-SHOWN = ("attention", "no attention", "attention behind 1 × 1", "dot products")
+SHOWN = ("attention", "no attention", "attention behind 1 × 1")
 
 
 class Attention(nn.Module):
@@ -183,7 +183,7 @@ def run(seeds: int, steps: int, size: int) -> Result:
 
 def picture(result: Result):
     """Noisy photographs and what each net makes of them."""
-    outputs = result.show["outputs"]
+    outputs = {kind: result.show["outputs"][kind] for kind in SHOWN}
     rows = [result.show["clean"], result.show["noisy"], *outputs.values()]
     names = ["clean", "noisy", *(kind.replace(" attention", "\nattention", 1) for kind in outputs)]
     names = [name.replace(" behind", "\nbehind") for name in names]

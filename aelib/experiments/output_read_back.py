@@ -181,6 +181,6 @@ EXPERIMENT = Experiment(
     claims=(WAIST, NORM),
     run=run,
     short={"seeds": 3, "steps": 6, "search": 4, "images": 3},
-    full={"seeds": 6, "steps": 600, "search": 200, "images": 12},
+    full={"seeds": 6, "steps": 300, "search": 150, "images": 8},
     picture=picture,
 )
