@@ -53,8 +53,8 @@ def test_noise_levels_are_found_where_there_is_nothing_but_noise():
     assert blind_estimate.by_hand(noisy) == pytest.approx(levels, rel=0.1)
     assert blind_estimate.removed(lambda x: 0 * x + 0.5, noisy) == pytest.approx(levels, rel=0.05)
     assert edge(noisy - 0.5) == pytest.approx(levels, rel=0.2)
-    assert blind_estimate.error(levels, levels) == 0
-    assert blind_estimate.error(levels.mean().expand(4), levels) == pytest.approx(1)
+    assert blind_estimate.r2(levels, levels) == 1
+    assert blind_estimate.r2(levels.mean().expand(4), levels) == pytest.approx(0, abs=1e-6)
     assert blind_estimate.scaled(3 * levels - 1, levels) == pytest.approx(levels, rel=1e-4)
 
 
