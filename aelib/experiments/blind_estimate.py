@@ -149,7 +149,7 @@ def picture(result: Result) -> Figure:
     for ax, name in zip(axes, names, strict=True):
         ax.scatter(result.show["levels"], result.show["estimates"][name], s=8, alpha=0.5)
         ax.plot([0, 0.55], [0, 0.55], linestyle=":", color="gray")
-        ax.set_title(f"{name}, R² = {result[name].mean():.2f}")
+        ax.set_title(name)
         ax.set_xlabel("noise level σ")
     axes[0].set_ylabel("σ̂")
     return figure
