@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aelib import random
-from aelib.experiments import attention_alone, blind_estimate, long_range, output_read_back
+from aelib.experiments import attention_alone, blind_estimate, long_range
 from aelib.experiments.untrained_probe import edge
 
 
@@ -56,14 +56,6 @@ def test_noise_levels_are_found_where_there_is_nothing_but_noise():
     assert blind_estimate.r2(levels, levels) == 1
     assert blind_estimate.r2(levels.mean().expand(4), levels) == pytest.approx(0, abs=1e-6)
     assert blind_estimate.scaled(3 * levels - 1, levels) == pytest.approx(levels, rel=1e-4)
-
-
-def test_a_projection_copies_what_it_spans_and_nothing_across():
-    train = torch.rand(40, 1, 4, 4)
-    project = output_read_back.Projection(train, 16)
-    assert torch.allclose(project(train), train, atol=1e-5)
-    once = output_read_back.Projection(train, 3)(train)
-    assert torch.allclose(output_read_back.Projection(train, 3)(once), once, atol=1e-5)
 
 
 def test_linear_attention_is_a_mean_of_values_by_keys_and_queries():
