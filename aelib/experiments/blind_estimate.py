@@ -33,8 +33,8 @@ CLAIM = Claim(
     conditional={"trained": above(0.5), "untrained, scaled": below(0.9)},
     condition="not to a tenth of its variance, or no better than differences of neighbours do",
     controls=(
-        "untrained",
         "by hand",
+        "untrained",
         "edge pixels",
         "distance from the mean image",
         "only copying",
