@@ -58,7 +58,7 @@ PARTS_MATTER = Claim(
         "whole, another draw / whole",
     ),
     fails_when="The net answers with the clean image, as here: it has no noise to pass on, and "
-    "draws as well without skips. And at 14 × 14 places every place is a few convolutions away from "
+    "draws as well without skips. And of 14 × 14 places each is a few convolutions away from "
     "every other, and attention has little to add.",
     rule_changed="2026-11-26",
     seen_before="first run",
