@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
-from aelib import data, inversion, random
+from aelib import data, inversion, measures, random
 from aelib.exercises import tried
 
 
@@ -60,3 +61,86 @@ def ex_4_metamer(answer: Any) -> None:
     f = float((mine - cat).square().sum() / (cat - 0.5).square().sum())
     assert f > 0.5, f"Its leftover is {f:.2f}: that is still much of the cat. Start elsewhere."
     assert near < 1, f"m_g/m_r is {near:.2f}: the stage tells it from the cat. Search on."
+
+
+def ex_4_two(answer: Any) -> None:
+    """A function of (x̃, σ): the least squared error's answer where x is −1 or 1, at even odds."""
+    for x, sigma in ((0.0, 0.5), (0.3, 0.5), (-0.8, 1.0), (1.5, 2.0), (0.1, 0.1)):
+        mine, right = float(tried(answer(x, sigma))), math.tanh(x / sigma**2)
+        assert abs(abs(mine) - 1) > 1e-3 or abs(abs(right) - 1) < 1e-3, (
+            f"At x̃ = {x}, σ = {sigma} it answers {mine:.3f}, one of the two. That is the likelier, "
+            "and not what makes the squared error least: which number is that, of a distribution?"
+        )
+        assert abs(mine - right) < 1e-3, (
+            f"At x̃ = {x}, σ = {sigma} it answers {mine:.3f}, and should {right:.3f}. How likely is "
+            "1, seen from x̃, and how likely −1?"
+        )
+
+
+def ex_4_eta(answer: Any) -> None:
+    """A function of (ᾱ_t, ᾱ_s): the share of new noise in the variance after a step of DDPM."""
+    for now, then in ((0.1, 0.3), (0.5, 0.6), (0.5, 0.9), (0.9, 0.99)):
+        mine = float(tried(answer(now, then)))
+        sigma = (1 - then) / (1 - now) * (1 - now / then)
+        right = sigma / (1 - then)
+        assert abs(mine - sigma) > 1e-4 or abs(mine - right) < 1e-4, (
+            f"From ᾱ = {now} to {then} it is {mine:.3f}. That is σ²: divide it by all the variance "
+            "of noise there is at the new time."
+        )
+        assert abs(mine - right) < 1e-4, (
+            f"From ᾱ = {now} to {then} it is {mine:.3f}, and should be {right:.3f}."
+        )
+
+
+def ex_4_confident(answer: Any) -> None:
+    """100 pictures (1, 28, 28) in [0, 1] that the judge takes for digits, surer than real ones."""
+    from aelib.experiments import judge
+
+    mine = torch.as_tensor(tried(answer)).float()
+    assert mine.shape == (100, 1, 28, 28), f"Its shape is {tuple(mine.shape)}."
+    assert torch.equal(mine, mine.clamp(0, 1)), "Grey levels go from 0 to 1."
+    digits = judge.digits("mnist")
+    sure, of_digits = (float(judge.confidence(x)) for x in (mine, digits.test))
+    far, apart = (float(judge.frechet(x)) for x in (mine, digits.test))
+    assert sure > of_digits, (
+        f"The judge is sure of them to {sure:.3f}, of real digits to {of_digits:.3f}."
+    )
+    assert far > 100 * apart, "Their Fréchet distance is too small: are there digits among them?"
+
+
+def ex_4_features(answer: Any) -> None:
+    """300 pictures (n, 1, 8, 8) or more: near digits in pixels, far in the judge's features."""
+    from aelib.experiments.judge import frechet
+
+    mine = torch.as_tensor(tried(answer)).float()
+    digits = data.load("digits")
+    shape = tuple(digits.shape)
+    assert mine.shape[1:] == shape, f"Each should be of shape {shape}."
+    assert len(mine) >= 300, f"They are {len(mine)}: too few for a Fréchet distance in 64 pixels."
+    flat = digits.train.flatten(1)
+    near, usual = (
+        float(measures.frechet_distance(x.flatten(1), flat)) for x in (mine, digits.test)
+    )
+    assert near < 1.5 * usual, f"In pixels they are at {near:.2f}, real digits at {usual:.2f}."
+    far, real = float(frechet(mine)), float(frechet(digits.test))
+    assert far > 5 * real, (
+        f"In the judge's features they are at {far:.1f}, real ones at {real:.1f}."
+    )
+
+
+def ex_4_denoiser(answer: Any) -> None:
+    """A function of (singular values, s): what no one can find of the input behind noise of s."""
+    for values, s in (
+        ([1.0, 1.0], 0.1),
+        ([2.0, 0.1], 0.5),
+        ([1.0, 0.0], 0.2),
+        ([3.0, 1.0, 0.3], 1),
+    ):
+        slopes = torch.tensor(values)
+        mine = float(tried(answer(slopes, s)))
+        right = float((s**2 / (slopes.square() + s**2)).mean())
+        assert abs(mine - right) < 1e-4, (
+            f"For singular values {values} and s = {s} it is {mine:.3f}, and should be "
+            f"{right:.3f}. Direction by direction: y = λx + s·e, x and e of variance 1. What is "
+            "the variance of x once y is known?"
+        )

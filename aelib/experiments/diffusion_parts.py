@@ -58,7 +58,7 @@ PARTS_MATTER = Claim(
         "whole, another draw / whole",
     ),
     fails_when="The net answers with the clean image, as here: it has no noise to pass on, and "
-    "drew better without skips. And at 14 × 14 places every place is a few convolutions away from "
+    "draws as well without skips. And of 14 × 14 places each is a few convolutions away from "
     "every other, and attention has little to add.",
     rule_changed="2026-11-26",
     seen_before="first run",
@@ -131,8 +131,7 @@ EXPERIMENT = Experiment(
     run=run,
     short={"seeds": 3, "steps": 2, "batch_size": 4, "width": 8, "components": [2], "n": 40,
            "walk": 3},
-    full={"seeds": 6, "steps": 400, "batch_size": 16, "width": 8, "components": [40], "n": 250,
-          "walk": 12},
+    full={"seeds": 6, "steps": 1000, "batch_size": 32, "width": 16, "components": [40], "n": 250,
+          "walk": 20},
     picture=picture,
-    chunk=1,
 )  # fmt: skip

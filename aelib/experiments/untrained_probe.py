@@ -25,11 +25,15 @@ CLAIM = Claim(
     "untrained convolution",
     supported={
         "decoder with skips − one convolution": above(0.05),
+        "decoder with skips − edge pixels": above(0.05),
         "output, skips": above(0.8),
     },
     controls=(
         "one convolution",
         "one convolution, SiLU",
+        "one convolution, normalised",
+        "one number: edge pixels",
+        "decoder, not normalised",
         "first stage, skips",
         "pixels and squares",
         "one number: sharpness",
@@ -39,6 +43,7 @@ CLAIM = Claim(
         "noise: raw pixels",
     ),
     also=(
+        "decoder with skips − edge pixels",
         "decoder with skips − pixels and squares",
         "decoder, skips",
         "output, no skips",
@@ -46,7 +51,9 @@ CLAIM = Claim(
         "noise: decoder, no skips",
     ),
     fails_when="The probe that reads it counts as training, or a single untrained convolution is "
-    "allowed to compete.",
+    "allowed to compete, or one number: how bright the pixels are that are black in every digit.",
+    rule_changed="2026-11-26",
+    seen_before="first run",
 )
 
 NODES = {"first stage": "encoder.0", "decoder": "decoder.0", "output": "output"}
@@ -54,6 +61,7 @@ NODES = {"first stage": "encoder.0", "decoder": "decoder.0", "output": "output"}
 NETS = (
     "first stage, skips",
     "decoder, skips",
+    "decoder, not normalised",
     "decoder, no skips",
     "output, skips",
     "output, no skips",
@@ -61,7 +69,9 @@ NETS = (
 PLAIN = (
     "one convolution",
     "one convolution, SiLU",
+    "one convolution, normalised",
     "pixels and squares",
+    "one number: edge pixels",
     "one number: sharpness",
     "raw pixels",
     "shuffled",
@@ -76,12 +86,22 @@ def corrupted(images: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return images + noise, levels, noise
 
 
+def normalised(features: Tensor) -> Tensor:
+    """The decoder's own norm and activation: each group of channels divided by its deviation."""
+    return nn.functional.silu(nn.functional.group_norm(features, 8))
+
+
 def one_convolution(
     images: Tensor, seed: int, activation: Callable[[Tensor], Tensor] = torch.relu
 ) -> Tensor:
     """As many features as the decoder's last stage, from one layer."""
     kernels = random.normal((16, 1, 3, 3), images, random.generator(seed)) / 3
     return activation(nn.functional.conv2d(images, kernels, padding=1))
+
+
+def edge(images: Tensor) -> Tensor:
+    """Root mean square of the two outer columns, which in a digit are nearly black: (n,)."""
+    return images[..., [0, -1]].flatten(1).square().mean(1).sqrt()
 
 
 def plain_features(images: Tensor, seed: int) -> dict[str, Tensor]:
@@ -92,17 +112,28 @@ def plain_features(images: Tensor, seed: int) -> dict[str, Tensor]:
         "pixels and squares": torch.cat([flat, flat.square()], 1),
         "one convolution": one_convolution(images, seed),
         "one convolution, SiLU": one_convolution(images, seed, nn.functional.silu),
+        "one convolution, normalised": one_convolution(images, seed, normalised),
+        "one number: edge pixels": edge(images)[:, None],
         "one number: sharpness": measures.sharpness(images)[:, None],
     }
 
 
-def net_features(digits: data.Images, images: Tensor, skips: str, seed: int) -> dict[str, Tensor]:
-    """The features of an untrained U-Net, by the name of the node."""
+def net_features(
+    digits: data.Images, images: Tensor, skips: str, seed: int, norm: bool = True
+) -> dict[str, Tensor]:
+    """The features of an untrained U-Net, by the name of the node; its group norms, or none."""
     (model,) = models.replicate(
         lambda: models.DiffusionUNet(digits.shape, width=16, skips=skips == "skips", time=False),
         seeds=1,
         first=seed,
     )
+    if not norm:
+        for part in model.modules():
+            for name, inner in part.named_children():
+                if isinstance(inner, nn.GroupNorm):
+                    setattr(part, name, nn.Identity())
+        (features,) = inversion.features(model, images, NODES["decoder"]).values()
+        return {"decoder, not normalised": features}
     features = inversion.features(model, images, list(NODES.values()))
     return {f"{name}, {skips}": features[node] for name, node in NODES.items()}
 
@@ -118,6 +149,7 @@ def run(seeds: int, examples: int, draws: int) -> Result:
             plain_features(images, seed)
             | net_features(digits, images, "skips", seed)
             | net_features(digits, images, "no skips", seed)
+            | net_features(digits, images, "skips", seed, norm=False)
             for images in (noisy, unseen)
         )
         for name, features in described.items():
@@ -129,9 +161,9 @@ def run(seeds: int, examples: int, draws: int) -> Result:
                 probe = measures.ridge_probe(features, noise, test_described[name], test_noise)
                 rows.setdefault(f"noise: {name}", []).append(float(probe.r2))
     readings = {name: torch.tensor(values) for name, values in rows.items()}
-    for rival in ("one convolution", "pixels and squares"):
+    for rival in ("one convolution", "pixels and squares", "one number: edge pixels"):
         ahead = readings["decoder, skips"] - readings[rival]
-        readings[f"decoder with skips − {rival}"] = ahead
+        readings[f"decoder with skips − {rival.removeprefix('one number: ')}"] = ahead
     show = {"r2": {name: readings[name] for name in (*NETS, *PLAIN)}}
     return Result(readings, show, ("r2",))
 

@@ -1,0 +1,71 @@
+"""Chapter 4's rules and estimates, where a value is known: far corners, blind noise levels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aelib import random
+from aelib.experiments import attention_alone, blind_estimate, long_range
+from aelib.experiments.untrained_probe import edge
+
+
+def test_the_rule_of_far_corners_holds_in_its_images_and_by_chance_in_others():
+    images = long_range.marked(2000, seed=0)
+    assert images.shape == (2000, 1, 16, 16)
+    assert long_range.alike(images) == 1
+    assert long_range.alike(images, 1, 2) == pytest.approx(0.25, abs=0.04)
+    assert long_range.alike(long_range.marked(2000, 0, rule=False)) == pytest.approx(0.25, abs=0.04)
+    assert long_range.readable(images).all()
+    assert not long_range.readable(torch.zeros(3, 1, 16, 16)).any()
+    assert not long_range.readable(torch.ones(3, 1, 16, 16)).any()  # a filled corner is no bar
+
+
+def test_each_corner_and_stroke_is_told_from_the_others():
+    for corner in range(4):
+        for stroke in range(4):
+            image = torch.zeros(1, 1, 16, 16)
+            down, across = divmod(corner, 2)
+            image[0, 0, 13 * down : 13 * down + 3, 13 * across : 13 * across + 3] = (
+                0.7 * long_range.STROKES[stroke]
+            )
+            assert int(long_range.lying(image)[0, corner]) == stroke
+
+
+def test_convolutions_alone_do_not_see_from_corner_to_corner():
+    """But for group normalisation, which adds up over all places, and is left out here."""
+    (net,) = long_range.nets_of("wider", 1, 16)
+    for part in net.modules():
+        for inner, layer in part.named_children():
+            if isinstance(layer, torch.nn.GroupNorm):
+                setattr(part, inner, torch.nn.Identity())
+    image = torch.zeros(1, 1, 16, 16, requires_grad=True)
+    net(image, torch.tensor([5]))[0, 0, 13:, 13:].sum().backward()
+    slopes = image.grad[0, 0].abs()
+    assert slopes[3:, 3:].amax() > 0
+    assert slopes[:3, :3].amax() == 0
+
+
+def test_noise_levels_are_found_where_there_is_nothing_but_noise():
+    noise = random.normal((4, 1, 64, 64), torch.zeros(1), random.generator(0))
+    levels = torch.tensor([0.05, 0.1, 0.2, 0.4])
+    noisy = 0.5 + levels.view(-1, 1, 1, 1) * noise
+    assert blind_estimate.by_hand(noisy) == pytest.approx(levels, rel=0.1)
+    assert blind_estimate.removed(lambda x: 0 * x + 0.5, noisy) == pytest.approx(levels, rel=0.05)
+    assert edge(noisy - 0.5) == pytest.approx(levels, rel=0.2)
+    assert blind_estimate.r2(levels, levels) == 1
+    assert blind_estimate.r2(levels.mean().expand(4), levels) == pytest.approx(0, abs=1e-6)
+    assert blind_estimate.scaled(3 * levels - 1, levels) == pytest.approx(levels, rel=1e-4)
+
+
+def test_linear_attention_is_a_mean_of_values_by_keys_and_queries():
+    torch.manual_seed(0)
+    layer = attention_alone.Attention(8, linear=True, heads=1, each=4)
+    hidden = torch.randn(2, 8, 3, 3)
+    queries, keys, values = layer.qkv(hidden).flatten(2).chunk(3, 1)  # (batch, each, pixels)
+    queries = queries.softmax(1) / 2
+    slow = torch.zeros(2, 4, 9)
+    for pixel in range(9):
+        weights = torch.einsum("bc,bcp->bp", queries[:, :, pixel], keys.softmax(2))
+        slow[:, :, pixel] = torch.einsum("bp,bvp->bv", weights, values)
+    assert torch.allclose(layer(hidden), layer.out(slow.view(2, 4, 3, 3)), atol=1e-6)
