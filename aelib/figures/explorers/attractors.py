@@ -161,7 +161,8 @@ def _still(stage: Stage, mean: Tensor, directions: Tensor) -> bytes:
     by = (there - z).numpy()
     by = by / np.sqrt(np.linalg.norm(by, axis=1, keepdims=True).clip(1e-9) * side)
     left.quiver(x, y, by[:, 0], by[:, 1], angles="xy", color=STROKES[0].color, width=0.006)
-    left.scatter(*np.asarray(stage.attractors).T, 42, INK, edgecolors=PAPER, zorder=3)
+    dots = np.asarray(stage.attractors)
+    left.scatter(dots[:, 0], dots[:, 1], 42, INK, edgecolors=PAPER, zorder=3)
     left.set(xlabel="first number of the code", ylabel="second", aspect="equal")
     left.grid(False)
     with torch.no_grad():
