@@ -138,6 +138,7 @@ def restart_unused(model: VQAutoencoder, images: Tensor, seed: int | torch.Gener
     >>> restart_unused(model, images) > 0
     True
     """
+    images = images.to(model.words.device)
     with evaluating(model):
         code, index = model.continuous(images), model.index(images)
     if float((code - code[:1]).abs().max()) == 0:

@@ -86,11 +86,13 @@ def contractive_terms(model: Any, images: Tensor, part: str = "copy") -> Contrac
             checks.methods(model, "encode", "decode", advice='use part="copy"')
         except TypeError as error:
             raise ObjectiveError(str(error)) from None
+    learning = torch.is_grad_enabled()
     with torch.enable_grad():  # the derivatives are part of the value
         inputs = images.detach().requires_grad_()
         answers = model(inputs) if part == "copy" else model.encode(inputs)
         mixture = random.normal(answers.shape, answers)
-        (slopes,) = torch.autograd.grad(answers, inputs, mixture, create_graph=True)
+        (slopes,) = torch.autograd.grad(answers, inputs, mixture, create_graph=learning)
+    answers = answers if learning else answers.detach()
     error = squared_error(answers if part == "copy" else model.decode(answers), images)
     d = images.shape[-3:].numel()
     return ContractiveTerms(error, slopes.square().sum((-3, -2, -1)) / d)
