@@ -44,9 +44,10 @@ def contractive(beta: float, part: str = "copy") -> Contractive:
     """The objective of a contractive autoencoder: ‖O(a) − a‖²/d + (β/d) ‖J‖_F².
 
     The derivatives are those of the whole map, J = ∂O/∂a, for which β = σ² makes this loss that of
-    a denoiser of noise σ, up to terms of σ⁴, and exactly if the net is linear; or those of the
-    encoder alone, J = ∂E/∂a, as they were first proposed. A net can lower the latter for nothing,
-    by a smaller code and a larger decoder, unless the decoder's scale is held.
+    a denoiser of noise σ: exactly if the net is linear, else up to terms of σ⁴ and one of σ² that
+    multiplies the net's curvature with its error. Or they are those of the encoder alone,
+    J = ∂E/∂a, as they were first proposed. A net can lower these for nothing, by a smaller code and
+    a larger decoder, unless the decoder's scale is held.
 
     ‖J‖_F² is not computed but estimated, without bias, by the gradient of a random mixture u of
     what comes out, for each image: twice the cost of a copy, whatever d.
