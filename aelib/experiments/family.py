@@ -95,7 +95,7 @@ def in_words(shape: Sequence[int], words: float) -> models.VQAutoencoder:
     return models.VQAutoencoder(shape, WIDTH, 3, code=CODE, slots=SLOTS, words=int(words))
 
 
-def drawn(shape: Sequence[int], beta: float) -> models.VAE:
+def random_code(shape: Sequence[int], beta: float) -> models.VAE:
     """The same with a code that is drawn."""
     return models.VAE(shape, WIDTH, 3, code=CODE)
 
@@ -133,7 +133,7 @@ MEMBERS = {
         "words in the book", (256, 64, 16, 4), 64, in_words, lambda words: objectives.quantized()
     ),
     "variational": Member(
-        "weight β", (0.003, 0.01, 0.03, 0.1), 0.01, drawn, objectives.variational
+        "weight β", (0.003, 0.01, 0.03, 0.1), 0.01, random_code, objectives.variational
     ),
 }
 
@@ -193,8 +193,8 @@ def read_right(
     return 100 * float(right.float().mean())
 
 
-def density(code: Tensor, n: int, seed: int) -> Tensor:
-    """Codes drawn from the one density of this chapter: a mixture of ten Gaussians.
+def density(code: Tensor, n: int, seed: int, draws: int = 1) -> list[Tensor]:
+    """Sets of n codes drawn from the one density of this chapter, a mixture of ten Gaussians.
 
     It is fitted in the code's 32 leading directions, or as many as there are; the other directions
     stay at their mean.
@@ -203,7 +203,7 @@ def density(code: Tensor, n: int, seed: int) -> Tensor:
     k = min(DIRECTIONS, code.shape[1])
     mean, basis, _ = measures.principal_directions(code[..., None, None], k)
     fitted = sampling.fit_code((code - mean) @ basis.T, COMPONENTS, seed, n_init=1)
-    return fitted.sample(n, seed) @ basis + mean
+    return [fitted.sample(n, seed + 100 * draw) @ basis + mean for draw in range(draws)]
 
 
 def idle(net: nn.Module, code: Tensor, images: Tensor) -> float:
@@ -278,7 +278,7 @@ def measured(
     labels, truth = known(images)
     for seed, net in enumerate(nets, first):
         code, test = (measures.codes(net, part).flatten(1) for part in (images.train, images.test))
-        sets = [sampling.decode(net, density(code, n, seed + 100 * d)) for d in range(draws)]
+        sets = [sampling.decode(net, drawn) for drawn in density(code, n, seed, draws)]
         moved = strokes(net, code)
         row = {
             "error": measures.unexplained_variance(net, images.test, mean),
@@ -322,7 +322,7 @@ def without_nets(
     }
     labels, truth = known(images)
     for seed in seeds:
-        sets = [density(train, n, seed + 100 * d).view(n, *images.shape) for d in range(draws)]
+        sets = [one.view(n, *images.shape) for one in density(train, n, seed, draws)]
         far = float(torch.stack([frechet(one) for one in sets]).mean())
         for name, (code, other) in codes.items():
             right = read_right(code, labels, other, truth, seed, draws, strengths)
@@ -464,6 +464,6 @@ EXPERIMENT = Experiment(
         "strengths": [0.01],
         "members": ["plain", "denoising", "sparse", "quantised"],
     },
-    full={"seeds": 6, "steps": 3000, "draws": 2},
+    full={"seeds": 6, "steps": 2000, "draws": 2},
     picture=picture,
 )

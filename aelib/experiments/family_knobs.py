@@ -145,6 +145,6 @@ EXPERIMENT = Experiment(
         "members": ["denoising", "sparse"],
         "most": 2,
     },
-    full={"seeds": 6, "steps": 1000},
+    full={"seeds": 6, "steps": 800},
     picture=picture,
 )
