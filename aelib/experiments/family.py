@@ -66,16 +66,25 @@ class Member(NamedTuple):
     objective: Callable[[float], objectives.Objective]
 
 
-class TopK(nn.Module):
-    """All but the k largest units, and all below 0, become 0."""
+class TopKAutoencoder(models.MLPAutoencoder):
+    """A dense net of whose code the k largest units stay, if they are above 0, the others are 0."""
 
-    def __init__(self, k: int):
-        super().__init__()
+    def __init__(self, shape: Sequence[int], width: int, depth: int, *, code: int, k: int):
+        super().__init__(shape, width, depth, code=code)
         self.k = k
 
-    def forward(self, code: Tensor) -> Tensor:
+    def keep(self, code: Tensor) -> Tensor:
+        """The code with all but its k largest units at 0."""
         code = torch.relu(code)
         return code * (code >= code.topk(self.k, -1).values[..., -1:])
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The k largest units, (batch, code)."""
+        return self.keep(super().encode(images))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """The image of a code, of which only the k largest units count."""
+        return super().decode(self.keep(code))
 
 
 def dense(shape: Sequence[int], code: float = CODE) -> models.MLPAutoencoder:
@@ -83,11 +92,9 @@ def dense(shape: Sequence[int], code: float = CODE) -> models.MLPAutoencoder:
     return models.MLPAutoencoder(shape, WIDTH, depth=3, code=int(code))
 
 
-def sparse(shape: Sequence[int], k: float) -> nn.Module:
+def sparse(shape: Sequence[int], k: float) -> TopKAutoencoder:
     """The same with a code of which k units are on at a time."""
-    net = dense(shape)
-    net.encoder.append(TopK(int(k)))
-    return net
+    return TopKAutoencoder(shape, WIDTH, 3, code=CODE, k=int(k))
 
 
 def in_words(shape: Sequence[int], words: float) -> models.VQAutoencoder:
