@@ -51,7 +51,7 @@ CLAIM = Claim(
     seen_before="nothing",
 )
 
-SIGMAS = (0.2, 0.4, 0.8, 1.2, 2.0)
+SIGMAS = (0.4, 0.8, 1.2, 2.0, 3.0)
 MASK = data.masked(MEMBERS["masked"].chosen, GREY, PATCH)
 
 
