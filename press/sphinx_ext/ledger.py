@@ -1,8 +1,8 @@
 """`{ledger}`: a table of claims a chapter, with what was measured, the controls and the verdict.
 
 With `:only: 2` the claims of one chapter; with `:tally:` how many there are and how they fared.
-The role {claim}`2.5` is a claim's number, linked to its card, and its verdict; {value}`2.5` its main
-reading with the interval and the unit.
+The role {claim}`2.5` is a claim's number, linked to its card, and its verdict; {value}`2.5` is its
+main reading with the interval and the unit.
 """
 
 from __future__ import annotations
