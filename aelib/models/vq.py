@@ -81,7 +81,7 @@ class VQAutoencoder(MLPAutoencoder):
         return self.quantize(self.continuous(images))
 
     def decode(self, code: Tensor) -> Tensor:
-        """The image D(q) for the words q nearest to a code."""
+        """The image D(z̄) for the words z̄ nearest to a code."""
         return super().decode(self.quantize(code))
 
     def usage(self, images: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from aelib.objectives.objective import ObjectiveError, squared_error
 class QuantizedTerms(NamedTuple):
     """The three terms for each image, all (...).
 
-    `error`: ‖D(q) − a‖²/d, a mean over the image's d elements.
-    `book`: ‖sg(z) − q‖²/k, a mean over the code's k elements, whose gradient moves the words only.
-    `commitment`: ‖z − sg(q)‖²/k: the same number, whose gradient moves the encoder only.
+    `error`: ‖D(z̄) − a‖²/d, a mean over the image's d elements.
+    `book`: ‖sg(z) − z̄‖²/k, a mean over the code's k elements, whose gradient moves the words only.
+    `commitment`: ‖z − sg(z̄)‖²/k: the same number, whose gradient moves the encoder only.
     """
 
     error: Tensor
@@ -40,8 +40,8 @@ class Quantized:
 def quantized(beta: float = 0.25) -> Quantized:
     """The objective of a vector-quantised autoencoder: `quantized()`, for `models.VQAutoencoder`.
 
-    ‖D(q) − a‖²/d + ‖sg(z) − q‖²/k + (β/k) ‖z − sg(q)‖², where z is what the encoder says, q the
-    words nearest to it, and sg lets no gradient through. The gradient of the first passes from q to
+    ‖D(z̄) − a‖²/d + ‖sg(z) − z̄‖²/k + (β/k) ‖z − sg(z̄)‖², where z is what the encoder says, z̄ the
+    words nearest to it, and sg lets no gradient through. The gradient of the first passes from z̄ to
     z as if they were one (`VQAutoencoder.quantize`); the second brings the words to the codes, the
     third the codes to the words.
 
