@@ -8,6 +8,7 @@ from torch import nn
 
 import aelib as ae
 from aelib import data, measures, models, objectives, random
+from aelib.experiments import family, family_knobs, masked_copying
 
 SHAPE = (2, 4, 4)
 IMAGES = torch.rand(6, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -227,3 +228,74 @@ def test_words_that_cannot_be():
         objectives.quantized(-0.1)
     with pytest.raises(objectives.ObjectiveError, match=r"use models\.VQAutoencoder"):
         objectives.quantized()(dense(), IMAGES)
+
+
+# --- the experiments' own measures ---------------------------------------------------------------
+
+
+def rows(**members):
+    """A table of two nets each: (error, reader, samples) by member."""
+    columns = ("error", "reader", "samples")
+    return {
+        name: {column: [value, value] for column, value in zip(columns, values, strict=True)}
+        for name, values in members.items()
+    }
+
+
+def test_the_all_rounder_is_the_least_behind_at_its_worst():
+    table = rows(a=(1.0, 60.0, 10.0), b=(2.0, 80.0, 30.0), c=(1.5, 70.0, 12.0))
+    # a is behind by 40/20 at the reader, b by 30/10 at samples, c by 30/20 at error and reader.
+    assert family.behind(table).tolist() == [1.5, 1.5]
+    assert family.behind(table, ["a"]).tolist() == [2.0, 2.0]
+    assert family.behind(table, ["b"], ("error", "reader")).tolist() == [2.0, 2.0]
+    everything = rows(a=(1.0, 60.0, 10.0), best=(1.0, 90.0, 9.0))
+    assert family.behind(everything).tolist() == [1.0, 1.0]
+
+
+def test_luck_does_not_choose_for_itself():
+    table = {"a": {"samples": [1.0, 5.0, 5.0]}, "b": {"samples": [4.0, 4.0, 4.0]}}
+    assert family.best(table, "samples").tolist() == [4.0, 5.0, 5.0]
+    cost = torch.tensor([[1.0, 5.0, 5.0], [4.0, 4.0, 4.0]]).numpy()
+    assert family_knobs.at_best(cost, cost).tolist() == [4.0, 5.0, 5.0]
+
+
+def test_a_value_between_two_noises():
+    errors = torch.tensor([[0.1], [0.4]]).numpy()
+    values = torch.tensor([[60.0], [80.0]]).numpy()
+    found = masked_copying.at_error(torch.tensor([0.2]).numpy(), errors, values)
+    assert found.tolist() == pytest.approx([70.0])  # half-way on the logarithm
+
+
+def test_the_density_stays_in_the_leading_directions():
+    code = torch.randn(600, 40, generator=random.generator(0)) * torch.linspace(3, 0.1, 40)
+    mean, basis, _ = measures.principal_directions(code[..., None, None], family.DIRECTIONS)
+    first, second = family.density(code, 4000, seed=1, draws=2)
+    off = (first - mean) - (first - mean) @ basis.T @ basis
+    assert off.abs().max() < 1e-4
+    assert torch.allclose(first[:, :5].std(0), code[:, :5].std(0), rtol=0.1)
+    assert not torch.equal(first, second)
+
+
+def test_only_the_largest_units_stay():
+    with random.seeded(0):
+        net = family.TopKAutoencoder(SHAPE, 16, 3, code=8, k=3)
+    code = net.encode(IMAGES)
+    assert ((code > 0).sum(1) <= 3).all()
+    assert torch.equal(net.keep(code), code)
+    assert torch.equal(net.decode(code), net.decode(code - 1e-9 * (code == 0)))
+    assert torch.allclose(net(IMAGES[:1]), net(IMAGES)[:1], atol=1e-6)
+
+
+def test_how_many_pixels_a_picture_moves():
+    one, all_alike = torch.zeros(1, 1, 4, 4), -torch.ones(1, 1, 4, 4)
+    one[..., 1, 2] = 5.0
+    assert family.spread(torch.cat([one, all_alike])).tolist() == pytest.approx([1 / 16, 1.0])
+
+
+def test_what_is_idle_is_counted():
+    net = quantised(words=6)
+    code = torch.randn(50, 4, generator=random.generator(0)) * torch.tensor([1.0, 1.0, 1e-3, 0.0])
+    assert family.idle(dense(), code, IMAGES) == 50.0
+    with torch.no_grad():
+        net.words[3:] = 1e3
+    assert family.idle(net, code, IMAGES) >= 50.0

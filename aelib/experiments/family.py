@@ -140,7 +140,7 @@ MEMBERS = {
         "words in the book", (256, 64, 16, 4), 256, in_words, lambda words: objectives.quantized()
     ),
     "variational": Member(
-        "weight β", (0.003, 0.01, 0.03, 0.1), 0.01, random_code, objectives.variational
+        "weight β", (0.003, 0.01, 0.03, 0.1), 0.03, random_code, objectives.variational
     ),
 }
 
