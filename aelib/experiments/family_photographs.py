@@ -76,14 +76,14 @@ def run(
     members: Sequence[str] = tuple(MEMBERS),
     first: int = 20,
 ) -> Result:
-    """Every member at the setting chosen on digits. What is read are crops it was not taught."""
+    """Every member at its middle setting. What is read are crops it was not taught."""
     images, more, truth = photographs(size, crops, read, test)
     labels, mean = images.train_labels, images.train.mean(0)
     assert labels is not None
     table: dict[str, dict[str, np.ndarray]] = {}
     pictures: dict[str, dict[str, Tensor]] = {"copies": {}, "samples": {}, "units": {}}
     for name in members:
-        nets = trained(name, MEMBERS[name].chosen, images.train, seeds, steps, first)
+        nets = trained(name, MEMBERS[name].middle, images.train, seeds, steps, first)
         rows: dict[str, list[float]] = {}
         for seed, net in enumerate(nets, first):
             code, other = (measures.codes(net, some).flatten(1) for some in (images.train, more))

@@ -51,8 +51,8 @@ CLAIM = Claim(
     seen_before="nothing",
 )
 
-SIGMAS = (0.4, 0.8, 1.2, 2.0, 3.0)
-MASK = data.masked(MEMBERS["masked"].chosen, GREY, PATCH)
+SIGMAS = (0.2, 0.4, 0.6, 0.8, 1.2)
+MASK = data.masked(MEMBERS["masked"].middle, GREY, PATCH)
 
 
 def tasks(images: torch.Tensor, sigmas: Sequence[float]) -> dict[str, objectives.Objective]:
