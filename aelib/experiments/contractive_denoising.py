@@ -164,7 +164,8 @@ def run(
 
 def picture(result: Result) -> Figure:
     """The two losses' ratio, and the gains of nets trained by either, by noise."""
-    sigmas, ratios = result.show["sigmas"], result.show["ratios"]
+    sigmas = np.round(result.show["sigmas"], 3)  # they are kept in half precision
+    ratios = result.show["ratios"]
     figure, (left, right) = figures.canvas(1, 2, height=3.8)
     look: dict = {"logx": True, "xlabel": "noise σ", "legend": "above"}
     figures.curves(

@@ -148,21 +148,22 @@ def run(
 
 
 def picture(result: Result) -> Figure:
-    """What the reader makes of each code, against the net's error on clean digits."""
+    """What a reader of each code gets wrong, and how much each net copies."""
     seen = dict(result.show["seen"])
-    pixels = seen.pop("pixels")["reader"]
-    figure, (left, right) = figures.canvas(1, 2, height=4.0)
-    for ax, column, label in (
-        (left, "reader", "read right, %"),
-        (right, "κ", "copy coefficient κ"),
+    pixels = 100 - np.asarray(seen.pop("pixels")["reader"])
+    wrong = {name: 100 - np.asarray(row["reader"]) for name, row in seen.items()}
+    kappa = {name: np.asarray(row["κ"]) for name, row in seen.items()}
+    figure, axes = figures.canvas(1, 2, height=4.0)
+    for ax, rows, label, number in zip(
+        axes, (wrong, kappa), ("read wrong, %", "copy coefficient κ"), (".1f", ".3f"), strict=True
     ):
         figures.bars(
-            {name: row[column] for name, row in seen.items()},
+            rows,
             xlabel=label,
-            number=".1f" if column == "reader" else ".3f",
+            number=number,
             controls=[name for name in seen if name != "masked"],
-            intervals={name: measures.interval(row[column]) for name, row in seen.items()},
-            lines={"pixels": float(np.mean(pixels))} if column == "reader" else None,
+            intervals={name: measures.interval(row) for name, row in rows.items()},
+            lines={"pixels": float(pixels.mean())} if rows is wrong else None,
             ax=ax,
         )
     return figure
