@@ -92,7 +92,7 @@ def ex_6_break(answer: Any) -> None:
     before = (tried(answer(images)) - images).square().mean()
     after = torch.stack([(answer(images + s * noise) - images).square().mean() for s in (1, -1)])
     with random.seeded(0):
-        penalty = 0.01 * objectives.contractive_terms(answer, images).slope.mean()
+        penalty = 0.01 * objectives.contractive_terms(answer, images).slope.detach().mean()
     ratio = float((after.mean() - before) / penalty)
     assert ratio >= 2, f"Noise adds {ratio:.2f} times what the penalty says. Bend the map more."
 
