@@ -78,12 +78,23 @@ class Mask:
 
     share: float
     fill: float = 0.0
+    patch: int = 1
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Masked `images`."""
-        pixels = (*images.shape[:-3], 1, *images.shape[-2:])
-        chance = random.uniform(pixels, _floating(images), generator)
-        return images.where(chance >= self.share, self.fill)
+        return images.where(~self.hidden(images, generator), self.fill)
+
+    def hidden(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Which pixels a call with this generator would hide: boolean, (..., 1, height, width)."""
+        *leading, _, height, width = images.shape
+        if height % self.patch or width % self.patch:
+            expected = f"sides divisible by {self.patch} (patch)"
+            raise ValueError(checks.message("images", expected, images))
+        size = (*leading, 1, height // self.patch, width // self.patch)
+        hidden = random.uniform(size, _floating(images), generator) < self.share
+        if self.patch == 1:
+            return hidden
+        return hidden.repeat_interleave(self.patch, -2).repeat_interleave(self.patch, -1)
 
 
 def gaussian(sigma: float, mean: float = 0.0) -> GaussianNoise:
@@ -150,15 +161,29 @@ def contrast(factor: float, shared: bool = True) -> Contrast:
     return Contrast(checks.number(factor, "factor", above=0), bool(shared))
 
 
-def masked(share: float, fill: float = 0.0) -> Mask:
+def masked(share: float, fill: float = 0.0, patch: int = 1) -> Mask:
     """Images of which each pixel, with all its channels, is `fill` with probability `share`.
 
-    Raises:
-        TypeError, ValueError: unless both are finite numbers and `share` lies in [0, 1].
+    Args:
+        share: hidden, from 0 to 1, on average.
+        fill: what stands in a hidden pixel.
+        patch: the side of the squares that are hidden whole; it divides height and width.
 
-    Source: chapter 3.
+    Raises:
+        TypeError, ValueError: unless share and fill are finite numbers, share lies in [0, 1], and
+            patch is a whole number of 1 or more.
+
+    Source: chapter 3; in patches chapter 6.
+
+    >>> masked(0.5, patch=2)(torch.ones(1, 1, 2, 4), random.generator(1))
+    tensor([[[[1., 1., 0., 0.],
+              [1., 1., 0., 0.]]]])
     """
-    return Mask(checks.number(share, "share", least=0, most=1), checks.number(fill, "fill"))
+    return Mask(
+        checks.number(share, "share", least=0, most=1),
+        checks.number(fill, "fill"),
+        checks.whole(patch, "patch", least=1),
+    )
 
 
 def white_noise(n: int, shape: Sequence[int], seed: int = 0) -> Tensor:

@@ -14,6 +14,7 @@ from aelib.models.normalization import imagenet, normalization
 from aelib.models.pretrained import classifier, imagenet_classes
 from aelib.models.unet import OneImageBatch, UNet
 from aelib.models.vae import VAE, Posterior
+from aelib.models.vq import UnusedWordsWarning, VQAutoencoder, restart_unused
 
 __all__ = [
     "ACTIVATIONS",
@@ -29,6 +30,8 @@ __all__ = [
     "SmallResNet",
     "SmallViT",
     "UNet",
+    "UnusedWordsWarning",
+    "VQAutoencoder",
     "batch_statistics",
     "calibrate",
     "classifier",
@@ -39,5 +42,6 @@ __all__ = [
     "init_weights",
     "normalization",
     "replicate",
+    "restart_unused",
     "statistics_of",
 ]

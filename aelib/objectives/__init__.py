@@ -13,6 +13,12 @@ the models of what they were trained for.
 """
 
 from aelib.objectives.classification import classify
+from aelib.objectives.contractive import (
+    Contractive,
+    ContractiveTerms,
+    contractive,
+    contractive_terms,
+)
 from aelib.objectives.copying import copy
 from aelib.objectives.denoising import Denoise, denoise
 from aelib.objectives.elbo import (
@@ -22,8 +28,10 @@ from aelib.objectives.elbo import (
     variational,
     variational_terms,
 )
+from aelib.objectives.masked import Masked, MaskedTerms, masked, masked_terms
 from aelib.objectives.noise_prediction import Diffusion, diffusion
 from aelib.objectives.objective import Objective, ObjectiveError
+from aelib.objectives.quantized import Quantized, QuantizedTerms, quantized, quantized_terms
 from aelib.objectives.schedule import (
     TARGETS,
     Schedule,
@@ -35,20 +43,32 @@ from aelib.objectives.schedule import (
 
 __all__ = [
     "TARGETS",
+    "Contractive",
+    "ContractiveTerms",
     "Denoise",
     "Diffusion",
+    "Masked",
+    "MaskedTerms",
     "Objective",
     "ObjectiveError",
+    "Quantized",
+    "QuantizedTerms",
     "Schedule",
     "Terms",
     "Variational",
     "classify",
+    "contractive",
+    "contractive_terms",
     "copy",
     "cosine_schedule",
     "denoise",
     "diffusion",
     "kl_to_standard",
     "linear_schedule",
+    "masked",
+    "masked_terms",
+    "quantized",
+    "quantized_terms",
     "to_images",
     "to_model",
     "variational",

@@ -1,7 +1,8 @@
 """`{ledger}`: a table of claims a chapter, with what was measured, the controls and the verdict.
 
 With `:only: 2` the claims of one chapter; with `:tally:` how many there are and how they fared.
-The role {claim}`2.5` is a claim's number, linked to its card, and its verdict.
+The role {claim}`2.5` is a claim's number, linked to its card, and its verdict; {value}`2.5` is its
+main reading with the interval and the unit.
 """
 
 from __future__ import annotations
@@ -183,14 +184,26 @@ class ClaimRole(SphinxRole):
         if record is None:
             message = f"claim {self.text} has not been measured"
             return [], [self.inliner.reporter.error(message, line=self.lineno)]
+        return self.of(record), []
+
+    def of(self, record: Record) -> list[nodes.Node]:
+        """What the role stands for."""
         place = self.env.app.builder.get_relative_uri(
             self.env.docname, f"chapters/{record['notebook']}"
         )
         link = nodes.reference("", f"Claim {record['id']}", internal=True)
         link["refuri"] = f"{place}#{record['anchor']}"
-        return [link, nodes.Text(" "), badge(record["verdict"])], []
+        return [link, nodes.Text(" "), badge(record["verdict"])]
+
+
+class ValueRole(ClaimRole):
+    """A claim's main reading, its interval and its unit."""
+
+    def of(self, record: Record) -> list[nodes.Node]:
+        return plain(f"{spread(record)} {record['unit']}".strip())
 
 
 def setup(app: Sphinx) -> None:
     app.add_directive("ledger", Ledger)
     app.add_role("claim", ClaimRole())
+    app.add_role("value", ValueRole())
