@@ -12,6 +12,13 @@ from aelib.models.init import ACTIVATIONS, INITS, count_parameters, init_weights
 from aelib.models.modes import evaluating
 from aelib.models.normalization import imagenet, normalization
 from aelib.models.pretrained import classifier, imagenet_classes
+from aelib.models.sparse import (
+    DeadUnitsWarning,
+    SparseAutoencoder,
+    UnitColumns,
+    dead_units,
+    scaling,
+)
 from aelib.models.unet import OneImageBatch, UNet
 from aelib.models.vae import VAE, Posterior
 
@@ -20,6 +27,7 @@ __all__ = [
     "INITS",
     "VAE",
     "ConvAutoencoder",
+    "DeadUnitsWarning",
     "DiffusionUNet",
     "LinearAutoencoder",
     "MLPAutoencoder",
@@ -28,16 +36,20 @@ __all__ = [
     "SmallConvNet",
     "SmallResNet",
     "SmallViT",
+    "SparseAutoencoder",
     "UNet",
+    "UnitColumns",
     "batch_statistics",
     "calibrate",
     "classifier",
     "count_parameters",
+    "dead_units",
     "evaluating",
     "imagenet",
     "imagenet_classes",
     "init_weights",
     "normalization",
     "replicate",
+    "scaling",
     "statistics_of",
 ]

@@ -32,6 +32,7 @@ from aelib.objectives.schedule import (
     to_images,
     to_model,
 )
+from aelib.objectives.sparse import Sparse, SparseTerms, sparse, sparse_terms
 
 __all__ = [
     "TARGETS",
@@ -40,6 +41,8 @@ __all__ = [
     "Objective",
     "ObjectiveError",
     "Schedule",
+    "Sparse",
+    "SparseTerms",
     "Terms",
     "Variational",
     "classify",
@@ -49,6 +52,8 @@ __all__ = [
     "diffusion",
     "kl_to_standard",
     "linear_schedule",
+    "sparse",
+    "sparse_terms",
     "to_images",
     "to_model",
     "variational",
