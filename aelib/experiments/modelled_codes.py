@@ -9,18 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from aelib import figures, fit, models, objectives, random, sampling
+from aelib import figures, fit, measures, models, objectives, random, sampling
 from aelib.claims import Claim, above, below
+from aelib.data.images import Images
 from aelib.experiments.bottleneck_dial import DenseDenoiser
 from aelib.experiments.digit_diffusion import (
+    DIRECTIONS,
     SCHEDULE,
     SHAPE,
     TARGET,
     build,
-    density,
-    digits,
     draw,
 )
+from aelib.experiments.digit_diffusion import digits as all_digits
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import frechet
 from aelib.experiments.keeping import Result
@@ -66,7 +67,7 @@ CLAIM = Claim(
         "real, held out",
     ),
     also=(
-        *((name, "diffusion") for name in CODES[:-2]),
+        *((name, "diffusion") for name in (WIDE, NARROW, EQUAL, FEATURES)),
         *((name, "copies") for name in (WIDE, NARROW, FEATURES)),
         "cost of the U-Net's 3,000 steps / ours",
     ),
@@ -110,7 +111,7 @@ def copier(code: int, width: int) -> models.MLPAutoencoder:
     return models.MLPAutoencoder(SHAPE, width=width, depth=5, code=code)
 
 
-def trained(name: str, seeds: int, width: int, steps: int) -> list[nn.Module]:
+def trained(name: str, images: Images, seeds: int, width: int, steps: int) -> list[nn.Module]:
     """Nets with `encode` and `decode`, one a seed, for a name in `CODES`."""
     if name == "pixels":
         return [Pixels()] * seeds
@@ -120,19 +121,19 @@ def trained(name: str, seeds: int, width: int, steps: int) -> list[nn.Module]:
         vaes = models.replicate(
             lambda: models.VAE(SHAPE, width=width, depth=5, code=int(size)), seeds
         )
-        fit(vaes, digits().train, objective=objectives.variational(BETA), **recipe)
+        fit(vaes, images.train, objective=objectives.variational(BETA), **recipe)
         return list(vaes)
     nets = models.replicate(lambda: copier(int(size), width), seeds)
     if kind == "classifier's":
         naming = [Named(each, int(size)) for each in nets]
-        labels = digits().train_labels
+        labels = images.train_labels
         half = {**recipe, "steps": steps // 2}  # the decoder's training is the other half
-        fit(naming, digits().train, labels=labels, objective=objectives.classify, **half)
+        fit(naming, images.train, labels=labels, objective=objectives.classify, **half)
         recipe = half
     if kind in ("classifier's", "untrained"):
         for each in nets:
             each.encoder.requires_grad_(False)
-    fit(nets, digits().train, **recipe)
+    fit(nets, images.train, **recipe)
     return list(nets)
 
 
@@ -198,25 +199,44 @@ def cost(model: nn.Module, *inputs: Tensor) -> float:
     return 3 * counter.get_total_flops() / len(inputs[0])
 
 
+def in_pixels(train: Tensor, components: int) -> Callable[[int, int], Tensor]:
+    """A mixture of Gaussians in the 50 leading directions of the digits, as draw(n, seed)."""
+    mean, along, _ = measures.principal_directions(train, DIRECTIONS)
+    fitted = sampling.fit_code((train.flatten(1) - mean) @ along.T, components, n_init=1)
+    return lambda n, seed: (mean + fitted.sample(n, seed) @ along).unflatten(1, SHAPE)
+
+
 def run(
-    seeds: int, width: int, steps: int, components: int, n: int, draws: int, codes: Sequence[str]
+    digits: int,
+    seeds: int,
+    width: int,
+    unet: int,
+    steps: int,
+    components: int,
+    n: int,
+    draws: int,
+    codes: Sequence[str],
 ) -> Result:
     """Copy error, and Fréchet distance of copies and samples, by code and by seed.
 
     Args:
+        digits: how many to train on.
         seeds: nets of each kind.
         width: of the hidden layers, of copiers and denoisers.
+        unet: the width of the U-Net.
         steps: of 64 digits or codes: for each copier, and for each diffusion on its code.
         components: of the mixture on each code.
         n: digits in a drawn set.
         draws: sets by each net, over which its Fréchet distance is averaged.
         codes: names in `CODES`.
     """
-    train, test, mixture = digits().train, digits().test, density(components)
+    images = all_digits().take(digits)
+    train, test = images.train, images.test[:n]
+    mixture = in_pixels(train, components)
     readings: dict[Any, Any] = {}
     pictures: dict[str, Tensor] = {"real": on_screen(test[:10])}
     for name in codes:
-        nets = trained(name, seeds, width, steps)
+        nets = trained(name, images, seeds, width, steps)
         with torch.no_grad():
             of_train = [each.encode(train) for each in nets]
             copies = torch.stack([each(test) for each in nets])
@@ -242,8 +262,8 @@ def run(
             times = torch.zeros(8, dtype=torch.int64)
             x = of_train[0][:8, :, None, None]
             ours = steps * (cost(nets[0], train[:8]) + cost(denoisers[0], x, times))
-            theirs = cost(build(), train[:8], times)
-    unets = models.replicate(build, seeds)
+            theirs = cost(build(width=unet), train[:8], times)
+    unets = models.replicate(lambda: build(width=unet), seeds)
     equal = max(1, round(ours / theirs))
     fit(unets, train, objective=objectives.diffusion(SCHEDULE, TARGET), steps=equal, lr=4e-3,
         schedule="cosine", label="U-Net")  # fmt: skip
@@ -252,7 +272,8 @@ def run(
     readings["pixels, U-Net", "diffusion"] = of_unet
     pictures["pixels, U-Net, diffusion"] = on_screen(by_unet[0, 0, :10])
     real = [
-        test[torch.randperm(len(test), generator=random.generator(i))[:n]] for i in range(seeds)
+        images.test[torch.randperm(len(images.test), generator=random.generator(i))[:n]]
+        for i in range(seeds)
     ]
     readings["real, held out"] = frechet(torch.stack(real))
     batches = 3000 * 32 / 64  # of the kept net, which was trained on 32 digits a step
@@ -305,8 +326,10 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={
+        "digits": 150,
         "seeds": 3,
-        "width": 16,
+        "width": 8,
+        "unet": 8,
         "steps": 4,
         "components": 2,
         "n": 40,
@@ -314,8 +337,10 @@ EXPERIMENT = Experiment(
         "codes": [WIDE, NARROW, EQUAL, FEATURES, "untrained, 32", "pixels"],
     },
     full={
+        "digits": 4000,
         "seeds": 6,
         "width": 256,
+        "unet": 16,
         "steps": 2500,
         "components": 10,
         "n": 500,
