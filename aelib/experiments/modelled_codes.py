@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from aelib import figures, fit, measures, models, objectives, random, sampling
+from aelib import figures, fit, measures, models, objectives, random, runtime, sampling
 from aelib.claims import Claim, above, below
 from aelib.data.images import Images
 from aelib.experiments.bottleneck_dial import DenseDenoiser
@@ -30,11 +30,11 @@ from aelib.experiments.pictures import on_screen
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZES = (8, 16, 32, 64, 128)  # of the copiers' codes
+SIZES = (8, 16, 32, 64)  # of the copiers' codes
 BETA = 0.02  # twice the mean squared error of the copier with as large a code
 OTHERS = ("variational, 32", "classifier's, 32", "untrained, 32")
 CODES = (*(f"copier's, {size}" for size in SIZES), *OTHERS, "pixels")
-WIDE, NARROW, EQUAL, FEATURES = "copier's, 128", "copier's, 16", "copier's, 32", OTHERS[1]
+WIDE, NARROW, EQUAL, FEATURES = "copier's, 64", "copier's, 16", "copier's, 32", OTHERS[1]
 PAIRS = {"wide − narrow": (WIDE, NARROW), "classifier's − copier's": (FEATURES, EQUAL)}
 
 CLAIM = Claim(
@@ -43,7 +43,7 @@ CLAIM = Claim(
     source="Rombach et al. 2022; Dieleman 2025; Zheng et al. 2025, arXiv 2510.11690",
     reading=("wide − narrow", "diffusion"),
     measure="Fréchet distance of 500 digits, by diffusion on the code of a copier of 28 × 28 "
-    "digits: code of 128 less code of 16, all at one cost",
+    "digits: code of 64 less code of 16, all at one cost",
     unit="squared feature units",
     units="seeds, each with nets of its own",
     supported={
@@ -267,7 +267,9 @@ def run(
     equal = max(1, round(ours / theirs))
     fit(unets, train, objective=objectives.diffusion(SCHEDULE, TARGET), steps=equal, lr=4e-3,
         schedule="cosine", label="U-Net")  # fmt: skip
-    by_unet = each_draw(lambda seed, model: draw(model, n, seed), unets, draws)
+    by_unet = each_draw(
+        lambda seed, model: draw(model.to(runtime.device()), n, seed).cpu(), unets, draws
+    )
     of_unet = torch.stack([frechet(each) for each in by_unet]).mean(0)
     readings["pixels, U-Net", "diffusion"] = of_unet
     pictures["pixels, U-Net, diffusion"] = on_screen(by_unet[0, 0, :10])

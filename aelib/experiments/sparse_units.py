@@ -67,7 +67,7 @@ CLAIM = Claim(
     reading=("ResNet", _less("plain")),
     measure="how alike a unit's ten top images are to another net, a mean cosine over pairs and "
     "units: sparse less plain, on the kept ResNet",
-    units="autoencoders of each kind, on one trained net",
+    units="autoencoders of each kind, on one trained net and half of the test images each",
     supported={
         (place, _less(name)): above(0)
         for place in FIRST
@@ -289,7 +289,7 @@ def run(
         name: "cifar10", or "photographs" for the run without it.
         crops: of photographs.
         places: in `PLACES`.
-        seeds: autoencoders of each kind.
+        seeds: autoencoders of each kind, each asked for half of the test images.
         untrained: nets that were never trained, which the seeds share.
         steps, code, k: of an autoencoder.
         sweep: other values of k, at the first place.
@@ -305,8 +305,13 @@ def run(
         others = [others[seed % untrained] for seed in range(seeds)]
         codes, explained = dictionaries(trained, others, steps, code, k)
         show["alike"][word] = {}
+        halves = [  # of the test images: a spread for what has no seed, too
+            torch.randperm(len(images.test), generator=random.generator(seed))[::2]
+            for seed in range(seeds)
+        ]
         for which, rows in codes.items():
-            tops = [top(each) for each in rows]
+            found = [top(each[half]) for each, half in zip(rows, halves, strict=True)]
+            tops = [(used, half[at]) for (used, at), half in zip(found, halves, strict=True)]
             likeness = [alike(shown, seen) for _, shown in tops]
             readings[word, which] = [float(each.mean()) for each in likeness]
             readings[word, f"{which}, class entropy"] = [
@@ -403,7 +408,7 @@ EXPERIMENT = Experiment(
     run=run,
     short={
         "name": "photographs",
-        "crops": 120,
+        "crops": 160,
         "places": list(FIRST),
         "seeds": 3,
         "untrained": 1,

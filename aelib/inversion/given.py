@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from aelib import checks, random
 from aelib.inversion.descent import evaluation
-from aelib.inversion.nodes import device_of
+from aelib.inversion.nodes import check_model, check_names, device_of
 from aelib.inversion.parameterization import GRAY
 from aelib.inversion.reading import Forward, frozen, reader
 from aelib.inversion.recipe import Recipe, find_recipe
@@ -62,6 +62,8 @@ def invert_features(
     targets = checks.tensor(targets, "targets", ("n", ...)).to(device)
     init = recipe.init(size, random.generator(2**31 + seed)).to(targets)
     start = (GRAY + recipe.init_contrast * (init - GRAY)).expand(len(targets), *size)
+    model = check_model(model, start[:1], span=None)
+    (layer,) = check_names(model, layer, start[:1], forward)
     with frozen(model), reader(model, layer, forward) as read:
 
         def seen(images: Tensor) -> Tensor:
