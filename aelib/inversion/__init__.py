@@ -14,7 +14,7 @@ from aelib.inversion.baselines import Baseline
 from aelib.inversion.chunks import Chunk
 from aelib.inversion.folder import FolderInversion, invert_folder
 from aelib.inversion.given import invert_features
-from aelib.inversion.losses import SumL1, TotalVariation, cosine, l1, l2
+from aelib.inversion.losses import Along, SumL1, TotalVariation, cosine, l1, l2
 from aelib.inversion.nodes import Layer, Layers, features, layers
 from aelib.inversion.null import share_below
 from aelib.inversion.optimizers import LBFGS, Adam, GradientDescent
@@ -29,6 +29,7 @@ __all__ = [
     "LBFGS",
     "RECIPES",
     "Adam",
+    "Along",
     "Baseline",
     "Blur",
     "Chunk",
