@@ -43,7 +43,7 @@ CLAIM = Claim(
     reading="trained − untrained",
     measure="how well another net tells by its inverted picture alone which unit it is of: the "
     "share of other units whose top images are less like the picture than the own unit's; trained "
-    "less untrained, the kept ResNet on CIFAR-10",
+    "less untrained, the kept ResNet on crops of photographs",
     units="autoencoders, each with an untrained net of its own",
     supported={"trained − untrained": above(0), "trained − random directions": above(0)},
     conditional={"trained − untrained": above(0)},
@@ -250,16 +250,16 @@ EXPERIMENT = Experiment(
         "shown": [],
     },
     full={
-        "name": "cifar10",
-        "n": 4000,
+        "name": "photographs",
+        "n": 800,
         "seeds": 6,
         "untrained": 6,
-        "steps": 400,
-        "code": 256,
-        "k": 16,
-        "directions": 12,
-        "evaluations": 60,
-        "shown": ["EfficientNet, photographs"],
+        "steps": 150,
+        "code": 128,
+        "k": 8,
+        "directions": 10,
+        "evaluations": 40,
+        "shown": [],
     },
     picture=picture,
 )
