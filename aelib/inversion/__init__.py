@@ -13,7 +13,8 @@ all, `result` is what comes back, and `classes`, `baselines` and `null` say what
 from aelib.inversion.baselines import Baseline
 from aelib.inversion.chunks import Chunk
 from aelib.inversion.folder import FolderInversion, invert_folder
-from aelib.inversion.losses import SumL1, TotalVariation, cosine, l1, l2
+from aelib.inversion.given import invert_features
+from aelib.inversion.losses import Along, SumL1, TotalVariation, cosine, l1, l2
 from aelib.inversion.nodes import Layer, Layers, features, layers
 from aelib.inversion.null import share_below
 from aelib.inversion.optimizers import LBFGS, Adam, GradientDescent
@@ -28,6 +29,7 @@ __all__ = [
     "LBFGS",
     "RECIPES",
     "Adam",
+    "Along",
     "Baseline",
     "Blur",
     "Chunk",
@@ -48,6 +50,7 @@ __all__ = [
     "cosine",
     "features",
     "invert",
+    "invert_features",
     "invert_folder",
     "l1",
     "l2",

@@ -36,6 +36,21 @@ def cosine(features: Tensor, targets: Tensor) -> Tensor:
     return 1 - torch.cosine_similarity(features.flatten(1), targets.flatten(1), dim=1)
 
 
+@dataclass(frozen=True, eq=False)
+class Along:
+    """1 − the cosine of the angle between y and y*, both seen from `origin`: from 0 to 2.
+
+    What is asked is the direction in which the features leave the origin, and not how far. A step
+    from the mean of all features is small beside that mean, and `l2` would hardly notice it.
+    """
+
+    origin: Tensor  # of a row's features
+
+    def __call__(self, features: Tensor, targets: Tensor) -> Tensor:
+        origin = self.origin.to(features)
+        return cosine(features - origin, targets - origin)
+
+
 @dataclass(frozen=True)
 class SumL1:
     """weight · Σ|y − y*|, not divided by anything: the published loop's loss."""

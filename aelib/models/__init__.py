@@ -12,6 +12,13 @@ from aelib.models.init import ACTIVATIONS, INITS, count_parameters, init_weights
 from aelib.models.modes import evaluating
 from aelib.models.normalization import imagenet, normalization
 from aelib.models.pretrained import classifier, imagenet_classes
+from aelib.models.sparse import (
+    DeadUnitsWarning,
+    SparseAutoencoder,
+    UnitColumns,
+    dead_units,
+    scaling,
+)
 from aelib.models.unet import OneImageBatch, UNet
 from aelib.models.vae import VAE, Posterior
 from aelib.models.vq import UnusedWordsWarning, VQAutoencoder, restart_unused
@@ -21,6 +28,7 @@ __all__ = [
     "INITS",
     "VAE",
     "ConvAutoencoder",
+    "DeadUnitsWarning",
     "DiffusionUNet",
     "LinearAutoencoder",
     "MLPAutoencoder",
@@ -29,13 +37,16 @@ __all__ = [
     "SmallConvNet",
     "SmallResNet",
     "SmallViT",
+    "SparseAutoencoder",
     "UNet",
+    "UnitColumns",
     "UnusedWordsWarning",
     "VQAutoencoder",
     "batch_statistics",
     "calibrate",
     "classifier",
     "count_parameters",
+    "dead_units",
     "evaluating",
     "imagenet",
     "imagenet_classes",
@@ -43,5 +54,6 @@ __all__ = [
     "normalization",
     "replicate",
     "restart_unused",
+    "scaling",
     "statistics_of",
 ]

@@ -40,6 +40,7 @@ from aelib.objectives.schedule import (
     to_images,
     to_model,
 )
+from aelib.objectives.sparse import Sparse, SparseTerms, sparse, sparse_terms
 
 __all__ = [
     "TARGETS",
@@ -54,6 +55,8 @@ __all__ = [
     "Quantized",
     "QuantizedTerms",
     "Schedule",
+    "Sparse",
+    "SparseTerms",
     "Terms",
     "Variational",
     "classify",
@@ -69,6 +72,8 @@ __all__ = [
     "masked_terms",
     "quantized",
     "quantized_terms",
+    "sparse",
+    "sparse_terms",
     "to_images",
     "to_model",
     "variational",

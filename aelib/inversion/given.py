@@ -1,0 +1,88 @@
+"""`invert_features`: pictures for features that no picture gave, such as a direction's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from aelib import checks, random
+from aelib.inversion.descent import evaluation
+from aelib.inversion.nodes import check_model, check_names, device_of
+from aelib.inversion.parameterization import GRAY
+from aelib.inversion.reading import Forward, frozen, reader
+from aelib.inversion.recipe import Recipe, find_recipe
+
+
+@torch.inference_mode(False)
+def invert_features(
+    model: nn.Module,
+    targets: Tensor,
+    layer: str,
+    shape: Sequence[int],
+    *,
+    recipe: str | Recipe = "default",
+    steps: int | None = None,
+    seed: int = 0,
+    forward: Forward | None = None,
+) -> Tensor:
+    """Pictures whose features in a layer come near `targets`, by the search of `invert`.
+
+    `invert` takes its targets from images. Here they are given: a class's mean, say, or one
+    direction of a code. All searches start at the same picture and are made side by side.
+
+    Args:
+        model: any module, run in evaluation mode where its weights are; it is as before afterwards.
+        targets: (n, …) as the layer gives them; or (n, channels) for a layer of maps, which are
+            then averaged over places, so that a thing may stand anywhere in the picture.
+        layer: a name that `aelib.layers` lists.
+        shape: (channels, height, width) of the pictures.
+        recipe, steps, forward: as in `invert`; of a recipe, its `equalize` and `leak` are not used.
+        seed: of the start.
+
+    Returns:
+        The pictures with the least loss, (n, channels, height, width), on the CPU. Grey levels may
+        leave [0, 1]: clamp them to be shown, or asked for again.
+
+    Raises:
+        ValueError, TypeError: for targets that are not finite or do not fit the layer, and an
+            unknown layer or recipe.
+
+    Source: Mahendran and Vedaldi (2015), arXiv 1412.0035; Olah, Mordvintsev and Schubert (2017);
+        chapter 6.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh())
+    >>> invert_features(model, torch.eye(4), "0", (1, 8, 8), steps=5).shape
+    torch.Size([4, 1, 8, 8])
+    """
+    recipe = find_recipe(recipe)
+    steps = checks.whole(recipe.steps if steps is None else steps, "steps", least=1)
+    size, device = checks.shape(shape), device_of(checks.module(model), targets)
+    targets = checks.tensor(targets, "targets", ("n", ...)).to(device)
+    init = recipe.init(size, random.generator(2**31 + seed)).to(targets)
+    start = (GRAY + recipe.init_contrast * (init - GRAY)).expand(len(targets), *size)
+    model = check_model(model, start[:1], span=None)
+    (layer,) = check_names(model, layer, start[:1], forward)
+    with frozen(model), reader(model, layer, forward) as read:
+
+        def seen(images: Tensor) -> Tensor:
+            features = read(images)
+            if features.ndim == 4 and targets.ndim == 2:
+                features = features.mean((2, 3))
+            return features
+
+        found = seen(start[:1]).shape[1:]
+        if found != targets.shape[1:]:
+            expected = f"features of {layer!r}, (n, {', '.join(map(str, found))})"
+            raise ValueError(checks.message("targets", expected, targets))
+        parameterization = recipe.parameterization
+        evaluate = evaluation(recipe, parameterization, seen, size)
+        state = recipe.optimizer.init(parameterization.to_parameters(start), steps)
+        best, least = start, torch.full_like(targets.flatten(1)[:, 0], torch.inf)
+        for _ in range(steps + 1):
+            state, images, losses, _ = evaluate(state, {"targets": targets})
+            better = losses < least
+            least = losses.where(better, least)
+            best = images.where(better[:, None, None, None], best)
+    return best.cpu()

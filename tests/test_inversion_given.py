@@ -1,0 +1,68 @@
+"""Pictures for features that no picture gave."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from aelib import inversion, models, random
+
+SHAPE = (1, 8, 8)
+
+
+def net():
+    with random.seeded(0):
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 5))
+
+
+def test_features_of_a_picture_are_found_again():
+    model, images = net(), torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    targets = model(images).detach()
+    found = inversion.invert_features(model, targets, "3", SHAPE, steps=200)
+    assert found.shape == (3, *SHAPE)
+    assert torch.allclose(model(found), targets, atol=1e-3)
+
+
+def test_maps_are_matched_on_their_mean_over_places():
+    model, targets = net(), 0.1 * torch.eye(4)
+    found = inversion.invert_features(model, targets, "0", SHAPE, steps=200)
+    assert torch.allclose(model[0](found).mean((2, 3)), targets, atol=1e-3)
+    one = inversion.invert_features(model, targets[1:2], "0", SHAPE, steps=200)
+    assert torch.allclose(one[0], found[1], atol=1e-2)  # rows are searches of their own
+
+
+def test_more_evaluations_do_not_make_it_worse_and_the_net_stays_as_it_is():
+    model, targets = net().train(), torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    off = [
+        (model(inversion.invert_features(model, targets, "3", SHAPE, steps=n)) - targets)
+        .square()
+        .sum()
+        .item()
+        for n in (1, 10, 40)
+    ]
+    assert off[0] > off[1] >= off[2]
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("targets", "layer", "message"),
+    [
+        (torch.zeros(2, 7), "3", "targets: expected features of '3', (n, 5)"),
+        (torch.full((2, 5), torch.nan), "3", "targets"),
+        (torch.zeros(2, 5), "9", "9"),
+    ],
+)
+def test_what_cannot_be_matched_is_refused(targets, layer, message):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        inversion.invert_features(net(), targets, layer, SHAPE, steps=2)
+
+
+def test_an_untrained_classifier_can_be_asked_too():
+    model = models.SmallResNet((3, 32, 32), 10).eval()
+    found = inversion.invert_features(model, torch.rand(2, 256), "stage3", (3, 32, 32), steps=3)
+    assert found.shape == (2, 3, 32, 32)
