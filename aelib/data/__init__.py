@@ -22,21 +22,37 @@ from aelib.data.noise import (
     white_noise,
 )
 from aelib.data.sets import load
+from aelib.data.shapes import (
+    Discs,
+    NearestDisc,
+    disc_tangents,
+    discs,
+    draw_discs,
+    nearest_disc,
+    place_grid,
+)
 
 __all__ = [
     "BitDepthWarning",
     "Contrast",
+    "Discs",
     "GaussianNoise",
     "Images",
     "Mask",
     "MixedNoise",
+    "NearestDisc",
     "Shift",
     "UnreadableImagesWarning",
     "contrast",
+    "disc_tangents",
+    "discs",
+    "draw_discs",
     "gaussian",
     "load",
     "masked",
     "mixed",
+    "nearest_disc",
+    "place_grid",
     "read_images",
     "shift",
     "white_noise",
