@@ -71,7 +71,7 @@ CLAIM = Claim(
     ),
     fails_when="The net has only learned to copy: a Gaussian fitted to the pixels does better.",
     rule_changed="2026-11-26",
-    seen_before="nothing",
+    seen_before="prototype",
 )
 
 LOOPS = ("short loop", "long loop")  # on the page of 30 and 200 steps
