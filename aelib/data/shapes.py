@@ -110,8 +110,8 @@ def place_grid(points: int) -> Tensor:
 def nearest_disc(images: Tensor) -> NearestDisc:
     """The disc nearest to each picture by ‖x − a‖, and how far it is: the distance to the manifold.
 
-    The best of a lattice of half a pixel, then a few steps of Gauss and Newton from there; the best
-    place on the way counts.
+    The best of a lattice of half a pixel, then steps of Gauss and Newton from there, shorter ones
+    where a step does not lead nearer.
 
     Args:
         images: (n, 1, 28, 28), whatever they show.
@@ -132,19 +132,25 @@ def nearest_disc(images: Tensor) -> NearestDisc:
     parts = []
     for x in images.flatten(1).split(512):
         places = lattice[torch.cdist(x, known).argmin(1)]
-        best = NearestDisc(places, (x - _drawn(places).flatten(1)).norm(dim=1))
-        for _ in range(6):
-            left = x - _drawn(places).flatten(1)
+        distances, stride = _gap(x, places), torch.ones_like(places[:, :1])
+        for _ in range(12):
             slopes = _tangents(places).flatten(2)  # (n, 2, d)
-            step = torch.linalg.solve(slopes @ slopes.mT, slopes @ left[..., None])[..., 0]
-            places = (places + step.clamp(-0.5, 0.5)).clamp(*SPAN)
-            distances = (x - _drawn(places).flatten(1)).norm(dim=1)
-            nearer = distances < best.distances
-            best = NearestDisc(
-                places.where(nearer[:, None], best.places), distances.where(nearer, best.distances)
-            )
-        parts.append(best)
+            left = (x - _drawn(places).flatten(1))[..., None]
+            step = torch.linalg.solve(slopes @ slopes.mT, slopes @ left)[..., 0].clamp(-0.5, 0.5)
+            tried = (places + stride * step).clamp(*SPAN)
+            gap = _gap(x, tried)
+            nearer = gap < distances
+            distances = gap.where(nearer, distances)
+            places, stride = (
+                tried.where(nearer[:, None], places), stride.where(nearer[:, None], stride / 4)
+            )  # fmt: skip
+        parts.append(NearestDisc(places, distances))
     return NearestDisc(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def _gap(x: Tensor, places: Tensor) -> Tensor:
+    """‖x − a‖ of flat pictures (n, d) and discs at these places: (n,)."""
+    return (x - _drawn(places).flatten(1)).norm(dim=1)
 
 
 def _places(places: Tensor) -> Tensor:
