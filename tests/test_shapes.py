@@ -69,10 +69,13 @@ def test_no_place_is_nearer_than_the_nearest():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: data.discs(0), r"n: expected a whole number"),
+        (lambda: data.discs(0), r"n: expected 1 or more, got 0"),
         (lambda: data.draw_discs(torch.zeros(3)), r"places: expected .*\(n, 2\)"),
-        (lambda: data.draw_discs(torch.tensor([[3.0, 10.0]])), r"values in \[7, 20\].*whole disc"),
-        (lambda: data.disc_tangents(torch.full((1, 2), 21.0)), r"places: expected values in"),
+        (
+            lambda: data.draw_discs(torch.tensor([[3.0, 10.0]])),
+            r"values in \[7, 20\], got values from 3 to 10.*whole",
+        ),
+        (lambda: data.disc_tangents(torch.full((1, 2), 21.0)), r"got values from 21 to 21"),
         (lambda: data.place_grid(1), r"points: expected"),
         (lambda: data.nearest_disc(torch.zeros(2, 1, 8, 8)), r"images: expected .*1, 28, 28"),
         (lambda: data.nearest_disc(torch.full((1, 1, 28, 28), torch.nan)), r"images.*NaN"),

@@ -156,7 +156,11 @@ def _gap(x: Tensor, places: Tensor) -> Tensor:
 def _places(places: Tensor) -> Tensor:
     if not isinstance(places, Tensor) or not places.requires_grad:
         checks.tensor(places, "places", ("n", 2))
-    checks.values_in(places, "places", SPAN, "the whole disc lies within the picture")
+    low, high = (float(end) for end in places.detach().aminmax())
+    if low < SPAN[0] or high > SPAN[1]:
+        expected, got = f"values in [{SPAN[0]:g}, {SPAN[1]:g}]", f"values from {low:g} to {high:g}"
+        why = "so that the whole disc lies within the picture"
+        raise ValueError(checks.message("places", expected, checks.Described(got), why))
     return places
 
 
