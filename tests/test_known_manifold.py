@@ -1,4 +1,4 @@
-"""Chapter 5's walks and arrows on the known manifold, and the page's loop, against what is known."""
+"""Arrows and walks on the known manifold, and the loop of Badger's page, against what is known."""
 
 from __future__ import annotations
 
