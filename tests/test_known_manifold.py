@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aelib import data, measures
-from aelib.experiments import known_manifold, own_loop, sampled_codes
+from aelib.experiments import known_manifold, own_loop
 
 
 def test_noise_is_taken_away_across_and_along_as_it_should_be():
@@ -69,15 +69,3 @@ def test_the_page_s_loop_mixes_copies_and_noise_by_its_schedule():
         variance = (n / 5) ** 2 * variance + (1 - n / 5) ** 2 * own_loop.SIGMA**2
     assert float(drawn.mean()) == pytest.approx(own_loop.MEAN, abs=0.005)
     assert float(drawn.var()) == pytest.approx(variance, rel=0.05)
-
-
-def test_what_draws_add_to_the_spread_between_nets():
-    """Nets with means 0, 1 and 2; each of two draws of it lies 0.1 to either side."""
-    distances = torch.tensor([[0.1, 1.1, 2.1], [-0.1, 0.9, 1.9]])
-    assert sampled_codes.share_of_draws(distances) == pytest.approx(0.02 / 2 / 1)
-
-
-def test_the_nearest_ratio_is_low_for_copies():
-    train = sampled_codes.digits().train
-    assert float(sampled_codes.nearest_ratio(train[:50])) < 0.01
-    assert 0.5 < float(sampled_codes.nearest_ratio(sampled_codes.digits().test)) < 1
