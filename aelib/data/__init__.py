@@ -1,8 +1,9 @@
 """Images in, and what spoils them: bundled sets, torchvision's sets, a reader's folder, noise.
 
 Every set arrives as one `Images`: float32 tensors in [0, 1] of shape (n, channels, height, width),
-already divided into training and test images; `discs` are drawn to order. "digits" and "photos" are read from files that
-scikit-learn and scikit-image ship inside their packages, so a first run needs no network.
+already divided into training and test images; `discs` are drawn to order. "digits" and "photos" are
+read from files that scikit-learn and scikit-image ship inside their packages, so a first run needs
+no network.
 Heavy imports wait inside the functions that need them: `import aelib` stays quick.
 """
 
