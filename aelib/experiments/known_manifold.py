@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from aelib import data, figures, fit, measures, models, objectives, random, sampling
 from aelib.claims import Claim, above, below, between
-from aelib.data.shapes import SIZE, SPAN
+from aelib.data.shapes import RADIUS, SIZE, SPAN
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 from aelib.experiments.pictures import on_screen
@@ -114,9 +114,9 @@ MEAN = Claim(
     },
     controls=(("data", "spread"), ("copier", "spread")),
     also=(
-        ("exact mean", "off the manifold"),
-        ("exact draw", "off the manifold"),
-        ("denoiser", "off the manifold"),
+        ("exact mean", "off the manifold, last step"),
+        ("exact draw", "off the manifold, last step"),
+        ("denoiser", "off the manifold, last step"),
     ),
     units="nets, and draws of the exact walks",
     fails_when="The noise is weak: then mean and draw are nearly one, and the border of the data "
@@ -130,7 +130,7 @@ STOPS = (1, 3, 10, 30, 100, 200, 300)
 TRAIN = 4096
 LATTICE = 26  # places a side, half a pixel apart: the data of the exact walks
 KINDS = ("copier", "code of 2", "denoiser")
-FAR = 6.0  # pixels: discs so far apart hardly overlap
+FAR = 2 * RADIUS  # discs so far apart do not overlap
 
 Map = Callable[[Tensor], Tensor]
 
@@ -326,6 +326,11 @@ def run(seeds: int, steps: int, walkers: int, walk: int) -> Result:
     made = {kind: nets(kind, seeds, steps) for kind in KINDS}
     train, test = shapes().train, shapes().test
     unit = off(train.mean(0, keepdim=True))  # what knowing nothing but the mean picture leaves
+    filters: dict[str, Map] = {
+        "Wiener filter": measures.wiener_filter(train, SIGMA),
+        "mean picture": measures.mean_image(train),
+        "pixels": lambda x: x,
+    }
     readings: dict[tuple[str, str], list] = {}
 
     def note(name: str, what: str, value: Tensor) -> None:
@@ -348,9 +353,7 @@ def run(seeds: int, steps: int, walkers: int, walk: int) -> Result:
         }
         # A net that has hardly learned errs more than any blur.
         maps["blur, as accurate"] = measures.matched_blur(test, min(error, 0.05))
-        maps["Wiener filter"] = measures.wiener_filter(train, SIGMA)
-        maps["mean picture"] = measures.mean_image(train)
-        maps["pixels"] = lambda x: x
+        maps |= filters
         paths = {name: noisy_walk(answer, start, walk, seed) for name, answer in maps.items()}
         narrow = each["code of 2"]
         paths["code of 2, noise in code"] = sampling.manifold_walk(
@@ -378,13 +381,13 @@ def run(seeds: int, steps: int, walkers: int, walk: int) -> Result:
                 scattered.setdefault(name, []).append(row)
             if name in ("denoiser", "copier"):
                 note(name, "spread", torch.stack([spread(one.places) for one in found[-3:]]).mean())
-                note(name, "off the manifold", found[-1].distances.mean() / unit)
+                note(name, "off the manifold, last step", found[-1].distances.mean() / unit)
             if seed == 0:
                 shown[name], ends[name] = on_screen(path[:, :2]), found[-1].places
         for name, draws in (("exact mean", False), ("exact draw", True)):
             path, images = exact_walk(walkers, walk, draws, seed)
             note(name, "spread", spread(path[-3:]))
-            note(name, "off the manifold", off(images[-1]) / unit)
+            note(name, "off the manifold, last step", off(images[-1]) / unit)
             scattered.setdefault(name, []).append(torch.stack([spread(at) for at in path]))
             if seed == 0:
                 shown[name], ends[name] = on_screen(images[:, :2]), path[-1]
