@@ -481,7 +481,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(LINE, WALK, MEAN),
     run=run,
-    short={"seeds": 3, "steps": 60, "walkers": 16, "walk": 10},
+    short={"seeds": 3, "steps": 30, "walkers": 8, "walk": 10},
     full={"seeds": 6, "steps": 3000, "walkers": 256, "walk": 300},
     picture=picture,
 )
