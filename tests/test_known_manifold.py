@@ -26,10 +26,11 @@ def test_noise_is_taken_away_across_and_along_as_it_should_be():
 
 
 def test_drawing_from_the_posterior_keeps_the_data_and_the_mean_does_not():
-    places, pictures = known_manifold.exact_walk(600, 30, draws=True, seed=0)
+    start = data.discs(600, seed=4).images
+    places, pictures = known_manifold.exact_walk(start, 30, draws=True, seed=0)
     assert known_manifold.off(pictures[-1]) < 1e-3
     assert float(known_manifold.spread(places[-1])) == pytest.approx(1, abs=0.12)
-    places, pictures = known_manifold.exact_walk(600, 30, draws=False, seed=0)
+    places, pictures = known_manifold.exact_walk(start, 30, draws=False, seed=0)
     assert known_manifold.off(pictures[-1]) > 0.1
     assert float(known_manifold.spread(places[-1])) < 0.97
 

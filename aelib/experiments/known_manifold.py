@@ -271,27 +271,26 @@ def noisy_walk(answer: Map, start: Tensor, steps: int, seed: int) -> Tensor:
     return torch.stack(seen)
 
 
-def exact_walk(walkers: int, steps: int, draws: bool, seed: int) -> tuple[Tensor, Tensor]:
+def exact_walk(start: Tensor, steps: int, draws: bool, seed: int) -> tuple[Tensor, Tensor]:
     """Walk by the posterior of the data, which are the lattice's discs, all as likely.
 
     Args:
-        walkers: how many, drawn from the data.
+        start: discs, (n, 1, 28, 28).
         steps: how many times x ← E[x | x̃], or x drawn from P(x | x̃); x̃ = x + σe.
         draws: draw, or go to the mean.
-        seed: of the walkers, the noise and the draws.
+        seed: of the noise and the draws.
 
     Returns:
-        At the stops: places, or mean places, (stops, walkers, 2), and pictures.
+        At the stops: places, or mean places, (stops, n, 2), and pictures, (stops, n, 1, 28, 28).
     """
     places = lattice()
     known = data.draw_discs(places).flatten(1)  # (m, d)
     half = known.square().sum(1) / 2
     source = random.generator(seed)
-    chosen = torch.randint(len(known), (walkers,), generator=source)
-    x, path, seen = known[chosen], [], []
+    x, path, seen = start.flatten(1), [], []
     for step in range(1, steps + 1):
         noisy = x + SIGMA * random.normal(x.shape, x, source)
-        posterior = ((noisy @ known.T - half) / SIGMA**2).softmax(1)  # (walkers, m)
+        posterior = ((noisy @ known.T - half) / SIGMA**2).softmax(1)  # (n, m)
         if draws:
             chosen = torch.multinomial(posterior, 1, generator=source)[:, 0]
             x, place = known[chosen], places[chosen]
@@ -385,7 +384,7 @@ def run(seeds: int, steps: int, walkers: int, walk: int) -> Result:
             if seed == 0:
                 shown[name], ends[name] = on_screen(path[:, :2]), found[-1].places
         for name, draws in (("exact mean", False), ("exact draw", True)):
-            path, images = exact_walk(walkers, walk, draws, seed)
+            path, images = exact_walk(start, walk, draws, seed)
             note(name, "spread", spread(path[-3:]))
             note(name, "off the manifold, last step", off(images[-1]) / unit)
             scattered.setdefault(name, []).append(torch.stack([spread(at) for at in path]))
@@ -430,8 +429,8 @@ def across_picture(result: Result, names: Sequence[str] = KINDS) -> Figure:
     for ax, name in zip(axes, names, strict=True):
         start, end = (torch.as_tensor(result.show["across"][name][i]) for i in (0, 1))
         figures.field(
-            start[start[:, 1] == 0], start, end, title=name, xlabel="along the manifold",
-            ylabel="off the manifold", points_label="", arrows_label="", ax=ax,
+            start[start[:, 1] == 0], start, end, title=name, xlabel="along it",
+            ylabel="off it", points_label="", arrows_label="", ax=ax,
         )  # fmt: skip
     return figure
 
