@@ -469,7 +469,7 @@ def picture(result: Result) -> Figure:
         {name: result.show["spread"][name] for name in ("denoiser", "exact mean", "exact draw")},
         lines={"data": 1.0},
         xlabel="steps",
-        ylabel="variance of places over the data's",
+        ylabel="variance of places",
         logx=True,
         legend="above",
         ax=axes[1],
