@@ -136,7 +136,10 @@ def picture(result: Result) -> Figure:
     return figures.curves(
         DIAL,
         result.show["dial"],
-        lines={"Gaussian in pixels": float(result.show["gaussian"])},
+        lines={
+            "Gaussian in pixels": float(result.show["gaussian"]),
+            "mixture in pixels": float(result["mixture in pixels"].mean()),
+        },
         xlabel="share of new noise η",
         ylabel="Fréchet distance",
         logy=True,

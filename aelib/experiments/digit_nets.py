@@ -10,7 +10,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
-from aelib import fit, measures, models, objectives, random, sampling
+from aelib import data, fit, measures, models, objectives, random, sampling
 from aelib.experiments.judge import digits
 from aelib.training import History
 
@@ -93,14 +93,27 @@ def denoisers(seeds: int, steps: int) -> Trained:
 
 
 @once
+def masked(seeds: int, steps: int) -> Trained:
+    """The copier's layers, taught to give back the whole digit when half its pixels are hidden."""
+    objective = objectives.denoise(data.masked(0.5))
+    return train(plain, seeds, steps, objective=objective, lr=3e-4, label="masked")
+
+
+@once
 def diffusion(seeds: int, steps: int) -> Trained:
-    """Chapter 4's U-Net, small."""
+    """Chapter 4's U-Net, by chapter 4's recipe."""
 
     def build() -> nn.Module:
         return models.DiffusionUNet(digits().shape, width=16, steps=SCHEDULE.steps)
 
     objective = objectives.diffusion(SCHEDULE)
-    return train(build, seeds, steps, objective=objective, lr=2e-3, label="diffusion models")
+    recipe = {"batch_size": 32, "lr": 4e-3, "schedule": "cosine"}
+    return train(build, seeds, steps, objective=objective, label="diffusion models", **recipe)
+
+
+def draw(model: nn.Module, n: int, seed: int) -> Tensor:
+    """`n` digits from a diffusion model in 25 random steps, as chapter 4 draws them."""
+    return sampling.sample(model, SCHEDULE, n, steps=25, eta=1.0, seed=seed)
 
 
 def walked(times: int) -> Callable[[nn.Module], Tensor]:

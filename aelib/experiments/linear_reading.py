@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from aelib import figures, measures, models, random
-from aelib.claims import Claim, above
-from aelib.experiments.digit_nets import copiers, denoisers, plain
+from aelib.claims import Claim, above, below
+from aelib.experiments.digit_nets import copiers, denoisers, masked, plain
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.judge import digits
 from aelib.experiments.keeping import Result
@@ -27,13 +27,19 @@ CLAIM = Claim(
     measure="test digits read right with ten labels a class, copier's code minus pixels",
     unit="percentage points",
     supported={"copier − pixels, 10 labels a class": above(1)},
+    refuted={"copier − pixels, 10 labels a class": below(0)},  # between: too little to say
     controls=(
         "untrained − pixels, 10 labels a class",
         "32 directions − pixels, 10 labels a class",
+        "masked − pixels, 10 labels a class",
     ),
-    also=("denoiser − pixels, 10 labels a class",),
+    also=("denoiser − pixels, 10 labels a class", "masked − denoiser, 10 labels a class"),
     units="nets, each with its own labelled digits",
-    fails_when="The net only copies. The code of a net taught to denoise is read better.",
+    fails_when="The net only copies. The code of a net taught to denoise is read better. Whether "
+    "hiding pixels does more than noise, as Balestriero and LeCun (2024) find for larger images, "
+    "the masked net beside it says for these.",
+    rule_changed="2026-11-26",
+    seen_before="first run",
 )
 
 LABELLED = (3, 10, 30)
@@ -78,7 +84,7 @@ def run(
     draws: int,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Result:
-    """Accuracy by number of labels on five descriptions, each seed its own net and labels.
+    """Accuracy by number of labels on six descriptions, each seed its own net and labels.
 
     `most` labels a class at most; each seed's accuracy is a mean over `draws` of them.
     """
@@ -89,6 +95,7 @@ def run(
         "untrained": models.replicate(plain, seeds),
         "copier": copiers(seeds, steps)[0],
         "denoiser": denoisers(seeds, denoiser_steps).models,
+        "masked": masked(seeds, denoiser_steps).models,
     }
     descriptions = {
         "pixels": [(train, test)] * seeds,
@@ -114,6 +121,8 @@ def run(
         for name, right in at_ten.items()
         if name != "pixels"
     }
+    ahead = at_ten["masked"] - at_ten["denoiser"]
+    readings["masked − denoiser, 10 labels a class"] = ahead
     show = {"accuracy": accuracy, "counts": torch.tensor(counts)}
     return Result(readings, show, tuple(show))
 

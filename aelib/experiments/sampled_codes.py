@@ -12,12 +12,12 @@ from aelib import data, figures, measures, random, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.digit_nets import (
     BETAS,
-    SCHEDULE,
     N,
     Trained,
     copiers,
     denoisers,
     diffusion,
+    draw,
     loop,
     narrow,
     vaes,
@@ -41,7 +41,13 @@ GENERATES = Claim(
         "mixture in pixels − in code": above(0),
         "variational, prior − code of 8, mixture": above(5),
     },
-    controls=("mixture in pixels", "code of 8, Gaussian"),
+    controls=(
+        "mixture in pixels",
+        "code of 8, Gaussian",
+        "nearest / second, code of 8, mixture",
+        "nearest / second, mixture in pixels",
+        "nearest / second, real test digits",
+    ),
     also=("denoiser, mixture", "denoiser, loop, noise kept", "diffusion model"),
     fails_when="The code is sampled badly: what one Gaussian draws is nearer to a Gaussian in "
     "pixels than to digits.",
@@ -54,7 +60,12 @@ BLURRIER = Claim(
     measure="sharpness, as a share of real digits', lost to the code of 8 with a mixture, β = 0.1",
     supported={"lost, prior, β = 0.1": above(0.03), "lost, mixture, β = 0.03": above(0.03)},
     conditional={"lost, prior, β = 0.1": above(0.03)},
-    controls=("sharpness, code of 8, mixture", "sharpness, code of 8, copies"),
+    controls=(
+        "sharpness, code of 8, mixture",
+        "sharpness, code of 8, copies",
+        "sharpness, mixture in pixels",
+        "nearest / second, variational, β = 0.1, prior",
+    ),
     also=("lost, prior, β = 0.3", "lost, prior, β = 0.03"),
     condition="β is large enough to blur, and the code is sampled from its prior.",
     fails_when="β is small and its code is sampled by a mixture too.",
@@ -71,55 +82,60 @@ WAYS = {  # those that the figure shows, and what it calls them
 }
 
 
-def from_code(nets: Sequence, components: int, draws: int, n: int = N, starts: int = 3) -> Tensor:
+def from_density(
+    points: Tensor, components: int, seed: int, draws: int, n: int, starts: int
+) -> Tensor:
+    """Points like these, (draws, n, k): each draw of a density fitted anew, from other starts."""
+    seeds = [seed + 100 * draw for draw in range(draws)]
+    fitted = [sampling.fit_code(points, components, each, n_init=starts) for each in seeds]
+    return torch.stack([one.sample(n, each) for one, each in zip(fitted, seeds, strict=True)])
+
+
+def from_code(nets: Sequence, components: int, draws: int, n: int = N, starts: int = 1) -> Tensor:
     """Digits decoded from a density fitted to each net's codes, (draws, seeds, n, …)."""
     pictures = []
     for seed, model in enumerate(nets):
-        fitted = sampling.fit_code(measures.codes(model, digits().train), components, n_init=starts)
-        codes = [fitted.sample(n, seed + 100 * draw) for draw in range(draws)]
-        pictures.append(torch.stack([sampling.decode(model, code) for code in codes]))
+        codes = from_density(
+            measures.codes(model, digits().train), components, seed, draws, n, starts
+        )
+        pictures.append(sampling.decode(model, codes.flatten(0, 1)).unflatten(0, (draws, n)))
     return torch.stack(pictures, 1)
 
 
-def from_pixels(components: int, seeds: int, draws: int, n: int = N, starts: int = 3) -> Tensor:
+def from_pixels(components: int, seeds: int, draws: int, n: int = N, starts: int = 1) -> Tensor:
     """The same for a density fitted to the pixels themselves."""
-    fitted = sampling.fit_code(digits().train.flatten(1), components, n_init=starts)
-    sets = [[fitted.sample(n, s + 100 * d) for s in range(seeds)] for d in range(draws)]
-    return torch.stack([torch.stack(row) for row in sets]).unflatten(-1, digits().shape)
+    pixels = digits().train.flatten(1)
+    sets = [from_density(pixels, components, seed, draws, n, starts) for seed in range(seeds)]
+    return torch.stack(sets, 1).unflatten(-1, digits().shape)
 
 
 def from_prior(nets: Sequence, draws: int, n: int = N) -> Tensor:
     """Digits decoded from the standard Gaussian, (draws, seeds, n, …)."""
 
-    def draw(model, seed: int) -> Tensor:
+    def decoded(model, seed: int) -> Tensor:
         code = random.normal((n, 8), digits().train, random.generator(seed))
         return sampling.decode(model, code)
 
     return torch.stack(
         [
-            torch.stack([draw(model, seed + 100 * d) for seed, model in enumerate(nets)])
+            torch.stack([decoded(model, seed + 100 * d) for seed, model in enumerate(nets)])
             for d in range(draws)
         ]
     )
 
 
 def sampled(nets: Sequence, draws: int, n: int = N) -> Tensor:
-    """Digits drawn by diffusion models in 20 steps, (draws, seeds, n, …)."""
+    """Digits drawn by diffusion models, (draws, seeds, n, …)."""
     return torch.stack(
         [
-            torch.stack(
-                [
-                    sampling.sample(model, SCHEDULE, n, steps=20, seed=seed + 100 * d)
-                    for seed, model in enumerate(nets)
-                ]
-            )
+            torch.stack([draw(model, n, seed + 100 * d) for seed, model in enumerate(nets)])
             for d in range(draws)
         ]
     )
 
 
 def gallery(
-    made: dict[str, Trained], seeds: int, draws: int, n: int = N, starts: int = 3
+    made: dict[str, Trained], seeds: int, draws: int, n: int = N, starts: int = 1
 ) -> dict[str, tuple[float, Tensor]]:
     """Ways to make digits: the seconds to train one net, and (draws, seeds, n, …)."""
 
@@ -140,9 +156,26 @@ def gallery(
     ways["variational, β = 0.03, mixture"] = way("β = 0.03", flat)
     ways["denoiser, mixture"] = way("denoiser", from_code(denoiser, 10, draws, n, starts))
     ways["denoiser, loop, noise kept"] = way("denoiser", loop(denoiser, 50, 0.0, range(draws), n))
-    few = min(draws, 2)  # a diffusion model is the dearest to draw from
-    ways["diffusion model"] = way("diffusion", sampled(made["diffusion"].models, few, n))
+    ways["diffusion model"] = way("diffusion", sampled(made["diffusion"].models, draws, n))
     return ways
+
+
+def nearest_ratio(pictures: Tensor) -> Tensor:
+    """Distance to the nearest training digit over that to the second nearest: low for copies."""
+    table = torch.cdist(pictures.flatten(-3), digits().train.flatten(1))
+    two = table.topk(2, largest=False).values
+    return (two[..., 0] / two[..., 1]).mean(-1)
+
+
+def share_of_draws(distances: Tensor) -> float:
+    """What the draws still add to the variance between nets, of means over them, (draws, seeds).
+
+    One fifth at most is asked for.
+    """
+    if len(distances) < 2:
+        return float("nan")
+    within = distances.var(0).mean() / len(distances)
+    return float(within / distances.mean(0).var())
 
 
 def looks(pictures: Tensor) -> dict[str, Tensor]:
@@ -154,6 +187,7 @@ def looks(pictures: Tensor) -> dict[str, Tensor]:
         "confidence": confidence(pictures),
         "sharpness": torch.as_tensor(measures.relative_sharpness(clipped, digits().test)),
         "nearest": measures.nearest_distance(clipped, train).mean(-1),
+        "nearest / second": nearest_ratio(clipped),
     }
     return {name: column.mean(0) for name, column in columns.items()}
 
@@ -172,9 +206,12 @@ def fakes(seeds: int, n: int) -> dict[str, Tensor]:
 
 
 def run(
-    seeds: int, steps: int, diffusion_steps: int, draws: int, n: int = N, starts: int = 3
+    seeds: int, steps: int, diffusion_steps: int, draws: int, n: int = N, starts: int = 1
 ) -> Result:
-    """Fréchet distance and sharpness of each way, each seed a mean over draws."""
+    """Fréchet distance and sharpness of each way, each seed a mean over draws.
+
+    Each draw of a mixture is of a mixture fitted anew, the likeliest of `starts`.
+    """
     made = {
         "code of 8": narrow(seeds, steps),
         **{f"β = {beta:g}": vaes(seeds, steps, beta) for beta in BETAS},
@@ -184,9 +221,9 @@ def run(
     ways = gallery(made, seeds, draws, n, starts)
     test = digits().test
     seen = {name: looks(pictures) for name, (_, pictures) in ways.items()}
-    far, crisp = (
+    far, crisp, close = (
         {name: columns[column] for name, columns in seen.items()}
-        for column in ("Fréchet", "sharpness")
+        for column in ("Fréchet", "sharpness", "nearest / second")
     )
     copies = measures.outputs(made["code of 8"].models, test).clamp(0, 1)
     mixture = "code of 8, mixture"
@@ -197,6 +234,9 @@ def run(
         "variational, prior − code of 8, mixture": prior - far[mixture],
         "lost, mixture, β = 0.03": crisp[mixture] - crisp["variational, β = 0.03, mixture"],
         "sharpness, code of 8, mixture": crisp[mixture],
+        "sharpness, mixture in pixels": crisp["mixture in pixels"],
+        **{f"nearest / second, {name}": ratio for name, ratio in close.items()},
+        "nearest / second, real test digits": nearest_ratio(test).expand(seeds),
         "sharpness, code of 8, copies": measures.relative_sharpness(copies, test),
         **{
             f"lost, prior, β = {beta:g}": crisp[mixture]
@@ -209,6 +249,7 @@ def run(
         "looks": {name: looks(sets) for name, sets in fakes(seeds, n).items()}
         | {"copier, loop, new noise": looks(copied)}
         | seen,
+        "draws add": {name: share_of_draws(frechet(sets)) for name, (_, sets) in ways.items()},
         "seconds": {name: seconds for name, (seconds, _) in ways.items()},
         "pictures": {"real": on_screen(test[:9])}
         | {name: on_screen(ways[name][1][0, 0, :9]) for name in WAYS},
@@ -228,7 +269,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(GENERATES, BLURRIER),
     run=run,
-    short={"seeds": 3, "steps": 8, "diffusion_steps": 2, "draws": 1, "n": 60, "starts": 1},
-    full={"seeds": 6, "steps": 1000, "diffusion_steps": 300, "draws": 4},
+    short={"seeds": 3, "steps": 8, "diffusion_steps": 2, "draws": 1, "n": 60},
+    full={"seeds": 6, "steps": 1000, "diffusion_steps": 800, "draws": 6},
     picture=picture,
 )
