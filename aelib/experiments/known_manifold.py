@@ -480,7 +480,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(LINE, WALK, MEAN),
     run=run,
-    short={"seeds": 3, "steps": 30, "walkers": 8, "walk": 10},
-    full={"seeds": 6, "steps": 3000, "walkers": 256, "walk": 300},
+    short={"seeds": 3, "steps": 5, "walkers": 8, "walk": 3},
+    full={"seeds": 6, "steps": 6000, "walkers": 192, "walk": 300},
     picture=picture,
 )

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from aelib import figures, measures, models, random
 from aelib.claims import Claim, above, below
-from aelib.experiments.digit_nets import copiers, denoisers, masked, plain
+from aelib.experiments.digit_nets import copiers, denoisers, digits, masked, plain
 from aelib.experiments.experiment import Experiment
-from aelib.experiments.judge import digits
 from aelib.experiments.keeping import Result
 from aelib.measures.probes import STRENGTHS
 
@@ -37,7 +36,7 @@ CLAIM = Claim(
     units="nets, each with its own labelled digits",
     fails_when="The net only copies. The code of a net taught to denoise is read better. Whether "
     "hiding pixels does more than noise, as Balestriero and LeCun (2024) find for larger images, "
-    "the masked net beside it says for these.",
+    "the masked net beside it says for digits.",
     rule_changed="2026-11-26",
     seen_before="first run",
 )
@@ -79,7 +78,6 @@ def read_right(
 def run(
     seeds: int,
     steps: int,
-    denoiser_steps: int,
     most: int,
     draws: int,
     strengths: Sequence[float] = STRENGTHS,
@@ -93,9 +91,9 @@ def run(
     mean, basis, _ = measures.principal_directions(train, 32)
     nets = {
         "untrained": models.replicate(plain, seeds),
-        "copier": copiers(seeds, steps)[0],
-        "denoiser": denoisers(seeds, denoiser_steps).models,
-        "masked": masked(seeds, denoiser_steps).models,
+        "copier": copiers(seeds, steps),
+        "denoiser": denoisers(seeds, steps),
+        "masked": masked(seeds, steps),
     }
     descriptions = {
         "pixels": [(train, test)] * seeds,
@@ -141,14 +139,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={
-        "seeds": 3,
-        "steps": 30,
-        "denoiser_steps": 30,
-        "most": 10,
-        "draws": 1,
-        "strengths": [0.1, 10.0],
-    },
-    full={"seeds": 8, "steps": 3000, "denoiser_steps": 3000, "most": 30, "draws": 2},
+    short={"seeds": 3, "steps": 2, "most": 10, "draws": 1, "strengths": [1.0]},
+    full={"seeds": 6, "steps": 6000, "most": 30, "draws": 2},
     picture=picture,
 )

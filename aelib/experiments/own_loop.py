@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from aelib import data, figures, fit, measures, models, random, sampling
-from aelib.claims import Claim, above, below
+from aelib import data, figures, fit, measures, models, random, runtime, sampling
+from aelib.claims import Claim, above, below, label
 from aelib.experiments.batch_statistics import MEAN, SIGMA, on_batch
-from aelib.experiments.copy_and_noise import of_pixels
-from aelib.experiments.digit_nets import N
+from aelib.experiments.copy_and_noise import COMPONENTS, of_pixels
+from aelib.experiments.digit_diffusion import N, digits
 from aelib.experiments.experiment import Experiment
-from aelib.experiments.judge import digits, entropy, frechet
+from aelib.experiments.judge import entropy, frechet
 from aelib.experiments.keeping import Result
 from aelib.experiments.pictures import on_screen
 
@@ -33,7 +33,7 @@ CLAIM = Claim(
     "statistics.",
     source="Badger's page, “Diffusion with no Diffusion”",
     reading=("batch statistics ÷ Gaussian", "short loop"),
-    measure="Fréchet distance of 360 drawn in 30 steps, the batch's statistics, over that of a "
+    measure="Fréchet distance of 500 drawn in 30 steps, the batch's statistics, over that of a "
     "Gaussian in pixels",
     supported={
         ("batch statistics ÷ Gaussian", "short loop"): below(1),
@@ -107,14 +107,28 @@ def published_loop(answer: Map, steps: int, n: int, shape: tuple[int, ...], seed
 
 
 def our_loop(answer: Map, steps: int, n: int, images: data.Images, seed: int) -> Tensor:
-    """x ← O(x) + σe, σ falling from 1 to 0.05, around the mean image: the loop of claim 5.6."""
+    """x ← O(x) + σe, σ falling from 1 to 0.05, around the mean image: the chapter's own loop."""
     return sampling.diffuse_without_diffusion(
         answer, n, torch.linspace(1, 0.05, steps), shape=images.shape,
         center=images.train.mean(0), clamp=(0, 1), seed=seed,
     )  # fmt: skip
 
 
-def run(seeds: int, steps: int, lengths: list[int], draws: int, n: int = N) -> Result:
+def on_device(net: nn.Module, answer: Callable[[nn.Module], Map]) -> Map:
+    """The map that `answer` makes of a net, computed on a GPU where there is one."""
+    device = runtime.device()
+    there = answer(net.to(device))
+    return lambda images: there(images.to(device)).cpu()
+
+
+def run(
+    seeds: int,
+    steps: int,
+    lengths: list[int],
+    draws: int,
+    n: int = N,
+    components: int = COMPONENTS,
+) -> Result:
     """The page's loop with each net in both modes, and ours; each distance a mean over draws.
 
     The pictures drawn together are one batch; `lengths` are the steps of the short loop and of the
@@ -135,43 +149,45 @@ def run(seeds: int, steps: int, lengths: list[int], draws: int, n: int = N) -> R
             drawn[name, loop] = on_screen(sets[0, :9])
 
     for seed, (net, untrained) in enumerate(zip(nets, bare, strict=True)):
-        maps: dict[str, Map] = {
-            "batch statistics": on_batch(net, n),
-            "running statistics": partial(measures.outputs, net.eval()),
-            "untrained, batch statistics": on_batch(untrained, n),
+        maps = {
+            "batch statistics": on_device(net, lambda net: on_batch(net, n)),
+            "running statistics": on_device(net, lambda net: partial(measures.outputs, net.eval())),
+            "untrained, batch statistics": on_device(untrained, lambda net: on_batch(net, n)),
         }
         for name, answer in maps.items():
             for loop, length in zip(LOOPS, lengths, strict=True):
-                note(name, loop, partial(published_loop, answer, length, n, images.shape), seed)
+                if name != WAYS[2] or loop == LOOPS[0]:
+                    note(name, loop, partial(published_loop, answer, length, n, images.shape), seed)
         for name in WAYS[:2]:
             ours = partial(our_loop, maps[name], lengths[0], n, images)
             note(f"our loop, {name}", LOOPS[0], ours, seed)
-    gaussian, mixture = (float(of_pixels(k, range(8), n).mean()) for k in (1, 10))
-    noise = [
-        float(frechet(MEAN + SIGMA * random.normal((n, *images.shape), images.train,
-                                                   random.generator(seed))))
+        net.cpu()
+    gaussian, mixture = (of_pixels(number, seeds, n) for number in (1, components))
+    white = [
+        random.normal((n, *images.shape), images.train, random.generator(seed))
         for seed in range(seeds)
-    ]  # fmt: skip
-    both = {name: torch.tensor([readings[name, loop] for loop in LOOPS]) for name in WAYS}
+    ]
+    both = {name: torch.tensor([readings[name, loop] for loop in LOOPS]) for name in WAYS[:2]}
     table = {
         **readings,
         **{
-            ("batch statistics ÷ Gaussian", loop): both["batch statistics"][i] / gaussian
+            ("batch statistics ÷ Gaussian", loop): both["batch statistics"][i] / gaussian.mean()
             for i, loop in enumerate(LOOPS)
         },
         ("batch ÷ running statistics", "short loop"): both["batch statistics"][0]
         / both["running statistics"][0],
-        ("Gaussian in pixels", "Fréchet"): [gaussian] * seeds,
-        ("mixture in pixels", "Fréchet"): [mixture] * seeds,
-        ("noise", "Fréchet"): noise,
+        ("Gaussian in pixels", "Fréchet"): gaussian,
+        ("mixture in pixels", "Fréchet"): mixture,
+        ("noise", "Fréchet"): frechet(MEAN + SIGMA * torch.stack(white)),
     }
     show = {
         "drawn": drawn,
-        "Gaussian": gaussian,
-        "mixture": mixture,
-        "error": measures.clean_error(nets, images.test).mean(1),
+        "Gaussian": float(gaussian.mean()),
+        "mixture": float(mixture.mean()),
+        "error": measures.clean_error(nets, images.test[:n]).mean(1),
     }
-    return Result(table, {**show, "models": nets}, tuple(show))
+    named = {label(key): values for key, values in table.items()}  # as a kept run has them
+    return Result(named, {**show, "models": nets}, tuple(show))
 
 
 def loop_picture(result: Result) -> Figure:
@@ -190,9 +206,9 @@ def loop_picture(result: Result) -> Figure:
 def picture(result: Result) -> Figure:
     """Fréchet distances of the page's loop, by mode and length, beside what needs no net."""
     figure, (ax,) = figures.canvas(1, 1)
-    values = {f"{name}, {loop}": result[name, loop] for name in WAYS for loop in LOOPS}
+    values = {f"{name}, {loop}": result[f"{name}, {loop}"] for name in WAYS[:2] for loop in LOOPS}
     values |= {
-        name: result[name, "Fréchet"]
+        name: result[f"{name}, Fréchet"]
         for name in ("noise", "Gaussian in pixels", "mixture in pixels")
     }
     figures.bars(
@@ -205,7 +221,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 20, "lengths": [3, 5], "draws": 1, "n": 40},
+    short={"seeds": 3, "steps": 2, "lengths": [2, 3], "draws": 1, "n": 36, "components": 3},
     full={"seeds": 6, "steps": 1500, "lengths": [30, 200], "draws": 2},
     picture=picture,
 )
