@@ -68,7 +68,7 @@ def run(seeds: int, steps: int, n: int) -> Result:
         torch.as_tensor(measures.directions_for(spectrum)).float().expand(seeds)
         for spectrum in (spectra["copier"], in_pixels, spectra["untrained"])
     )
-    slopes = measures.singular_values(copier, digits().test[:2])  # (seeds, n, d)
+    slopes = measures.singular_values(copier, digits().test[:1])  # (seeds, n, d)
     readings = {
         "directions, code ÷ pixels": used / of_pixels,
         "directions, code ÷ untrained": used / untrained,

@@ -69,20 +69,19 @@ CLAIM = Claim(
 
 NETS = ("narrow code", "copier", "denoiser")
 WALKERS = (4, 11)  # of the test digits, those that the figure shows
-STOPS = (1, 3, 10, 30, 100, 300)
 NOISE = 0.2  # in deviations of the code
 
 
-def walk(nets: Sequence, noise: float, start: Tensor) -> Tensor:
+def walk(nets: Sequence, noise: float, start: Tensor, stops: Sequence[int]) -> Tensor:
     """Walkers at the start and at the stops, (seeds, 1 + stops, n, …)."""
     seen = []
     for seed, model in enumerate(nets):
         sigma = noise * measures.codes(model, digits().train).std(0)
         there = model.to(runtime.device())
         path = sampling.manifold_walk(
-            there, start.to(runtime.device()), STOPS[-1], sigma=sigma, clamp=(0, 1), seed=seed
+            there, start.to(runtime.device()), stops[-1], sigma=sigma, clamp=(0, 1), seed=seed
         )
-        seen.append(path[[0, *STOPS]].cpu())
+        seen.append(path[[0, *stops]].cpu())
         model.cpu()
     return torch.stack(seen)
 
@@ -98,15 +97,19 @@ def near(images: Tensor) -> Tensor:
     return measures.nearest_distance(images, digits().train).mean(-1)
 
 
-def run(seeds: int, steps: int, walkers: int) -> Result:
-    """Walkers under three nets, with noise and without; other changes, as far as they went."""
+def run(seeds: int, steps: int, walkers: int, stops: Sequence[int]) -> Result:
+    """Walkers under three nets, with noise and without; other changes, as far as they went.
+
+    They are looked at after `stops` steps: six numbers, of which the readings call the third 10,
+    the fourth 30 and the last 300.
+    """
     start = digits().test[:walkers]
     eight = narrow(seeds, steps)
     paths = {  # each (seeds, 1 + stops, n, …)
-        "narrow code": walk(eight, NOISE, start),
-        "narrow code, no noise": walk(eight, 0.0, start),
-        "copier": walk(copiers(seeds, steps), NOISE, start),
-        "denoiser": walk(denoisers(seeds, steps), NOISE, start),
+        "narrow code": walk(eight, NOISE, start, stops),
+        "narrow code, no noise": walk(eight, 0.0, start, stops),
+        "copier": walk(copiers(seeds, steps), NOISE, start, stops),
+        "denoiser": walk(denoisers(seeds, steps), NOISE, start, stops),
     }
     changed, off, closest, kinds = {}, {}, {}, {}  # each (seeds, stops)
     for name, path in paths.items():
@@ -115,7 +118,7 @@ def run(seeds: int, steps: int, walkers: int) -> Result:
         off[name] = torch.stack([frechet(one[1:]) for one in path])
         closest[name] = torch.stack([near(one[1:]) for one in path])
         kinds[name] = entropy(path[:, -1])
-    ten, thirty, end = (STOPS.index(stop) for stop in (10, 30, 300))
+    ten, thirty, end = 2, 3, 5
     gone = (paths["narrow code"][:, ten + 1] - start).flatten(2).norm(dim=2)  # (seeds, n)
     smooth, white = (
         torch.stack([change(start, far, seed).clamp(0, 1) for seed, far in enumerate(gone)])
@@ -141,6 +144,7 @@ def run(seeds: int, steps: int, walkers: int) -> Result:
         ],
     }
     show = {
+        "stops": torch.tensor(stops),
         "changed": changed,
         "off": off,
         "closest": closest,
@@ -159,7 +163,7 @@ def walkers_picture(result: Result) -> Figure:
     return figures.grid(
         [result.show["walkers"][name][walker] for walker in WALKERS for name in NETS],
         labels=list(NETS) * 2,
-        columns=[str(n) for n in (0, *STOPS)],
+        columns=["0", *map(str, result.show["stops"].tolist())],
         cell=0.7,
     )
 
@@ -172,7 +176,7 @@ def picture(result: Result) -> Figure:
     for ax, (words, name) in zip(axes, panels.items(), strict=True):
         line = {lines[name][0]: float(result.show[lines[name][1]])} if name in lines else {}
         figures.curves(
-            STOPS,
+            result.show["stops"],
             result.show[name],
             lines=line,
             xlabel="steps",
@@ -187,7 +191,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 1, "walkers": 36},
-    full={"seeds": 6, "steps": 6000, "walkers": 300},
+    short={"seeds": 3, "steps": 1, "walkers": 36, "stops": [1, 2, 3, 4, 5, 6]},
+    full={"seeds": 6, "steps": 6000, "walkers": 300, "stops": [1, 3, 10, 30, 100, 300]},
     picture=picture,
 )

@@ -81,7 +81,7 @@ def run(seeds: int, steps: list[int], n: int) -> Result:
             times: {far: shares[:, 1:, i, j] for j, far in enumerate(FAR)}
             for i, times in enumerate(APPLIED)
         },
-        "radius": measures.spectral_radius(nets, images[:2]).mean(1),  # of the Jacobian
+        "radius": measures.spectral_radius(nets, images[:1]).mean(1),  # of the Jacobian
     }
     return Result(readings, show, tuple(show))
 
