@@ -100,7 +100,7 @@ def near(images: Tensor) -> Tensor:
 def run(seeds: int, steps: int, walkers: int, stops: Sequence[int]) -> Result:
     """Walkers under three nets, with noise and without; other changes, as far as they went.
 
-    They are looked at after `stops` steps: six numbers, of which the readings call the third 10,
+    They are looked at after `stops` steps: of which the readings call the third 10,
     the fourth 30 and the last 300.
     """
     start = digits().test[:walkers]
@@ -111,14 +111,14 @@ def run(seeds: int, steps: int, walkers: int, stops: Sequence[int]) -> Result:
         "copier": walk(copiers(seeds, steps), NOISE, start, stops),
         "denoiser": walk(denoisers(seeds, steps), NOISE, start, stops),
     }
-    changed, off, closest, kinds = {}, {}, {}, {}  # each (seeds, stops)
+    changed, off, closest = {}, {}, {}  # each (seeds, stops)
     for name, path in paths.items():
         seen = classes(path)
         changed[name] = (seen[:, 1:] != seen[:, :1]).float().mean(-1)
-        off[name] = torch.stack([frechet(one[1:]) for one in path])
-        closest[name] = torch.stack([near(one[1:]) for one in path])
-        kinds[name] = entropy(path[:, -1])
-    ten, thirty, end = 2, 3, 5
+    for name in NETS:
+        off[name] = torch.stack([frechet(one[1:]) for one in paths[name]])
+        closest[name] = torch.stack([near(one[1:]) for one in paths[name]])
+    ten, thirty, end = 2, 3, -1
     gone = (paths["narrow code"][:, ten + 1] - start).flatten(2).norm(dim=2)  # (seeds, n)
     smooth, white = (
         torch.stack([change(start, far, seed).clamp(0, 1) for seed, far in enumerate(gone)])
@@ -137,7 +137,7 @@ def run(seeds: int, steps: int, walkers: int, stops: Sequence[int]) -> Result:
         "denoiser ÷ Gaussian, Fréchet, 300 steps": off["denoiser"][:, end] / gaussian,
         "walk, nearest image, 10 steps": walked[:, ten],
         "walk, nearest image, 300 steps": walked[:, end],
-        "walk, class entropy, 300 steps": kinds["narrow code"],
+        "walk, class entropy, 300 steps": entropy(paths["narrow code"][:, -1]),
         "no noise, changed class, 30 steps": changed["narrow code, no noise"][:, thirty],
         "real digits, nearest image": [
             float(near(test_digits(walkers, seed))) for seed in range(seeds)
@@ -191,7 +191,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 1, "walkers": 36, "stops": [1, 2, 3, 4, 5, 6]},
+    short={"seeds": 3, "steps": 1, "walkers": 36, "stops": [1, 2, 3, 4]},
     full={"seeds": 6, "steps": 6000, "walkers": 300, "stops": [1, 3, 10, 30, 100, 300]},
     picture=picture,
 )
