@@ -127,7 +127,7 @@ def test_a_logistic_probe_reads_what_is_linear_and_nothing_else():
 
 
 def test_a_description_wider_than_its_examples_is_read_like_any_other():
-    """The penalised optimum lies in the span of the examples: scikit-learn finds it in all of it."""
+    """The penalised optimum lies in the span of the examples: scikit-learn finds it there."""
     from sklearn.linear_model import LogisticRegression
 
     x, asked = drawn(30, 200, seed=4), drawn(50, 200, seed=5)

@@ -41,13 +41,9 @@ CLAIM = Claim(
     seen_before="first run",
 )
 
-LABELLED = (3, 10, 30)
 
-
-def labelled(per_class: int, seed: int) -> Tensor:
-    """Indices of so many training digits of each class, drawn by seed."""
-    labels = digits().train_labels
-    assert labels is not None
+def labelled(labels: Tensor, per_class: int, seed: int) -> Tensor:
+    """Indices of so many digits of each class, drawn by seed."""
     order = torch.randperm(len(labels), generator=random.generator(seed))
     return torch.cat([order[labels[order] == digit][:per_class] for digit in range(10)])
 
@@ -61,10 +57,10 @@ def read_right(
     strengths: Sequence[float] = STRENGTHS,
 ) -> float:
     """Per cent of test digits read right; a mean over labelled draws."""
-    labels, truth = digits().train_labels, digits().test_labels
-    assert labels is not None
-    assert truth is not None
-    chosen = [labelled(per_class, 10 * seed + draw) for draw in range(draws)]
+    assert digits().train_labels is not None
+    assert digits().test_labels is not None
+    labels, truth = digits().train_labels[: len(train)], digits().test_labels[: len(test)]
+    chosen = [labelled(labels, per_class, 10 * seed + draw) for draw in range(draws)]
     right = measures.logistic_probe(
         [train[picks] for picks in chosen],
         [labels[picks] for picks in chosen],
@@ -78,16 +74,17 @@ def read_right(
 def run(
     seeds: int,
     steps: int,
-    most: int,
+    counts: Sequence[int],
     draws: int,
+    n: int,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Result:
     """Accuracy by number of labels on six descriptions, each seed its own net and labels.
 
-    `most` labels a class at most; each seed's accuracy is a mean over `draws` of them.
+    `counts` labels a class, 10 among them, of the first `n` training digits; each seed's accuracy
+    is a mean over `draws` of them, on a quarter as many test digits.
     """
-    counts = [n for n in LABELLED if n <= most]
-    train, test = digits().train, digits().test
+    train, test = digits().train[:n], digits().test[: n // 4]
     mean, basis, _ = measures.principal_directions(train, 32)
     nets = {
         "untrained": models.replicate(plain, seeds),
@@ -107,13 +104,13 @@ def run(
     accuracy = {  # each (seeds, numbers of labels)
         name: torch.tensor(
             [
-                [read_right(pair[0], pair[1], n, seed, draws, strengths) for n in counts]
+                [read_right(*pair, count, seed, draws, strengths) for count in counts]
                 for seed, pair in enumerate(pairs)
             ]
         )
         for name, pairs in descriptions.items()
     }
-    at_ten = {name: rows[:, counts.index(10)] for name, rows in accuracy.items()}
+    at_ten = {name: rows[:, list(counts).index(10)] for name, rows in accuracy.items()}
     readings = {
         f"{name} − pixels, 10 labels a class": right - at_ten["pixels"]
         for name, right in at_ten.items()
@@ -139,7 +136,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 2, "most": 10, "draws": 1, "strengths": [1.0]},
-    full={"seeds": 6, "steps": 6000, "most": 30, "draws": 2},
+    short={"seeds": 3, "steps": 1, "counts": [10], "draws": 1, "n": 400, "strengths": [1.0]},
+    full={"seeds": 6, "steps": 6000, "counts": [3, 10, 30], "draws": 2, "n": 4000},
     picture=picture,
 )

@@ -100,8 +100,8 @@ def near(images: Tensor) -> Tensor:
 def run(seeds: int, steps: int, walkers: int, stops: Sequence[int]) -> Result:
     """Walkers under three nets, with noise and without; other changes, as far as they went.
 
-    They are looked at after `stops` steps: of which the readings call the third 10,
-    the fourth 30 and the last 300.
+    They are looked at after `stops` steps, of which the readings call the third 10, the fourth 30
+    and the last 300.
     """
     start = digits().test[:walkers]
     eight = narrow(seeds, steps)
