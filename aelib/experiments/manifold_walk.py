@@ -92,18 +92,18 @@ def white_change(images: Tensor, far: Tensor, seed: int) -> Tensor:
     return images + noise * (far / noise.flatten(1).norm(dim=1))[:, None, None, None]
 
 
-def near(images: Tensor) -> Tensor:
-    """Distance to the nearest training digit, the mean over pictures."""
-    return measures.nearest_distance(images, digits().train).mean(-1)
+def near(images: Tensor, known: Tensor) -> Tensor:
+    """Distance to the nearest of the known digits, the mean over pictures."""
+    return measures.nearest_distance(images, known).mean(-1)
 
 
-def run(seeds: int, steps: int, walkers: int, stops: Sequence[int]) -> Result:
+def run(seeds: int, steps: int, walkers: int, stops: Sequence[int], n: int = 4000) -> Result:
     """Walkers under three nets, with noise and without; other changes, as far as they went.
 
     They are looked at after `stops` steps, of which the readings call the third 10, the fourth 30
-    and the last 300.
+    and the last 300; digits near them are looked for among the first `n` training digits.
     """
-    start = digits().test[:walkers]
+    start, known = digits().test[:walkers], digits().train[:n]
     eight = narrow(seeds, steps)
     paths = {  # each (seeds, 1 + stops, n, …)
         "narrow code": walk(eight, NOISE, start, stops),
@@ -117,30 +117,32 @@ def run(seeds: int, steps: int, walkers: int, stops: Sequence[int]) -> Result:
         changed[name] = (seen[:, 1:] != seen[:, :1]).float().mean(-1)
     for name in NETS:
         off[name] = torch.stack([frechet(one[1:]) for one in paths[name]])
-        closest[name] = torch.stack([near(one[1:]) for one in paths[name]])
+        closest[name] = torch.stack([near(one[1:], known) for one in paths[name]])
     ten, thirty, end = 2, 3, -1
     gone = (paths["narrow code"][:, ten + 1] - start).flatten(2).norm(dim=2)  # (seeds, n)
     smooth, white = (
         torch.stack([change(start, far, seed).clamp(0, 1) for seed, far in enumerate(gone)])
         for change in (smooth_change, white_change)
     )
-    fitted = sampling.fit_code(digits().train.flatten(1))
+    fitted = sampling.fit_code(known.flatten(1))
     gaussian = frechet(fitted.sample(walkers, 0).view(-1, *digits().shape))
     walked = closest["narrow code"]
+    ten_steps = walked[:, ten]
     readings = {
         "changed class, 30 steps": changed["narrow code"][:, thirty],
-        "smooth change as far ÷ walk, nearest image, 10 steps": near(smooth) / walked[:, ten],
-        "white noise as far ÷ walk, nearest image, 10 steps": near(white) / walked[:, ten],
+        "smooth change as far ÷ walk, nearest image, 10 steps": near(smooth, known)
+        / walked[:, ten],
+        "white noise as far ÷ walk, nearest image, 10 steps": near(white, known) / walked[:, ten],
         "walk ÷ Gaussian, Fréchet, 300 steps": off["narrow code"][:, end] / gaussian,
         "walk ÷ Gaussian, Fréchet, 10 steps": off["narrow code"][:, ten] / gaussian,
         "smooth change as far ÷ Gaussian, Fréchet, 10 steps": frechet(smooth) / gaussian,
         "denoiser ÷ Gaussian, Fréchet, 300 steps": off["denoiser"][:, end] / gaussian,
-        "walk, nearest image, 10 steps": walked[:, ten],
+        "walk, nearest image, 10 steps": ten_steps,
         "walk, nearest image, 300 steps": walked[:, end],
         "walk, class entropy, 300 steps": entropy(paths["narrow code"][:, -1]),
         "no noise, changed class, 30 steps": changed["narrow code, no noise"][:, thirty],
         "real digits, nearest image": [
-            float(near(test_digits(walkers, seed))) for seed in range(seeds)
+            float(near(test_digits(walkers, seed), known)) for seed in range(seeds)
         ],
     }
     show = {
@@ -149,7 +151,7 @@ def run(seeds: int, steps: int, walkers: int, stops: Sequence[int]) -> Result:
         "off": off,
         "closest": closest,
         "gaussian": float(gaussian),
-        "real": float(near(start)),
+        "real": float(near(start, known)),
         "walkers": {
             name: {walker: on_screen(paths[name][0][:, walker]) for walker in WALKERS}
             for name in NETS
@@ -191,7 +193,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 1, "walkers": 36, "stops": [1, 2, 3, 4]},
+    short={"seeds": 3, "steps": 1, "walkers": 33, "stops": [1, 2, 3, 4], "n": 50},
     full={"seeds": 6, "steps": 6000, "walkers": 300, "stops": [1, 3, 10, 30, 100, 300]},
     picture=picture,
 )
