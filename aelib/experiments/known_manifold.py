@@ -362,7 +362,7 @@ def run(seeds: int, steps: int, walkers: int, walk: int) -> Result:
     shown: dict[str, Tensor] = {}  # walkers at the stops
     ends: dict[str, Tensor] = {}  # where the walkers of the first unit are at the end
     plane, across = {}, {}
-    heights = torch.linspace(-30, 30, 7).tolist()
+    heights = torch.linspace(-12, 12, 7).tolist()
     start, begun = data.discs(walkers, 2)
     for seed in range(seeds):
         each = {kind: made[kind][seed] for kind in KINDS}

@@ -172,10 +172,15 @@ def walkers_picture(result: Result) -> Figure:
 
 def picture(result: Result) -> Figure:
     """Who has changed, and how far all and each are from digits, by steps."""
-    figure, axes = figures.canvas(1, 3, height=3.4)
-    panels = {"another class": "changed", "Fréchet distance": "off", "nearest digit": "closest"}
+    figure, axes = figures.canvas(2, 2, height=6.2)
+    axes[3].set_axis_off()
+    panels = {
+        "another class": "changed",
+        "Fréchet distance": "off",
+        "distance to nearest digit": "closest",
+    }
     lines = {"off": ("Gaussian", "gaussian"), "closest": ("real", "real")}
-    for ax, (words, name) in zip(axes, panels.items(), strict=True):
+    for ax, (words, name) in zip(axes, panels.items(), strict=False):
         line = {lines[name][0]: float(result.show[lines[name][1]])} if name in lines else {}
         figures.curves(
             result.show["stops"],
