@@ -18,13 +18,3 @@ def test_the_nearest_ratio_is_low_for_copies():
     train = sampled_codes.digits().train
     assert float(sampled_codes.nearest_ratio(train[:50])) < 0.01
     assert 0.5 < float(sampled_codes.nearest_ratio(sampled_codes.digits().test)) < 1
-
-
-def test_a_density_of_many_numbers_is_fitted_in_their_leading_directions():
-    source = torch.Generator().manual_seed(0)
-    plane = torch.linalg.qr(torch.randn(60, 2, generator=source)).Q.T
-    points = 3 + 5 * torch.randn(400, 2, generator=source) @ plane
-    (drawn,) = sampled_codes.from_density(points, 1, seed=0, draws=1, n=4000)
-    off = (drawn - 3) - (drawn - 3) @ plane.T @ plane
-    assert float(off.norm() / (drawn - 3).norm()) < 0.01
-    assert float(drawn.var(0).sum()) == pytest.approx(float(points.var(0).sum()), rel=0.1)

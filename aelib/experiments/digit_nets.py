@@ -14,7 +14,7 @@ from aelib.experiments.digit_diffusion import N, digits
 
 WIDTH = 1024  # of every hidden layer: wider than the 784 pixels
 CODE = 16  # numbers in a narrow code
-BETAS = (0.03, 0.1, 0.3)
+BETAS = (0.03, 0.1)
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -60,7 +60,8 @@ def run(seeds: int, steps: list[int], n: int) -> Result:
     found: list[Tensor] = []
 
     def note(at: dict) -> None:
-        found.append(torch.stack([walked(model, images) for model in at["models"]]))
+        if at["step"] in (0, *steps):  # the first step is told in any case
+            found.append(torch.stack([walked(model, images) for model in at["models"]]))
 
     fit(nets, digits().train, steps=steps[-1], lr=3e-4, log_at=[0, *steps], callback=note,
         label="copiers")  # fmt: skip
