@@ -182,9 +182,10 @@ def picture(result: Result) -> Figure:
     lines = {"off": ("Gaussian", "gaussian"), "closest": ("real", "real")}
     for ax, (words, name) in zip(axes, panels.items(), strict=False):
         line = {lines[name][0]: float(result.show[lines[name][1]])} if name in lines else {}
+        rows = result.show[name]
         figures.curves(
             result.show["stops"],
-            result.show[name],
+            {net: rows[net] for net in (*NETS, *(net for net in rows if net not in NETS))},
             lines=line,
             xlabel="steps",
             ylabel=words,
