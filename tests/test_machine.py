@@ -79,6 +79,7 @@ def test_what_cannot_work_is_refused(change, words):
 def file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("machine") / "page.html"
     head = "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Machine</title>"
+    head += "<meta name='viewport' content='width=device-width'>"
     path.write_text(
         f"{head}</head><body><main><h1>Machine</h1>{make(caption='Below.').html}</main></body>"
         "</html>",
@@ -320,3 +321,49 @@ def test_on_a_phone_it_fits_and_axe_finds_nothing(tab, scheme):
     tab.evaluate(AXE)
     violations = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     assert [(v["id"], [node["html"][:99] for node in v["nodes"]]) for v in violations] == []
+
+
+# ---------------------------------------------------------------- on a phone, and on the front page
+
+
+def stroke(tab, points):
+    """A finger drawn over the pad."""
+    pad = tab.locator('[data-part="pad"]')
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    finger = tab.context.new_cdp_session(tab)
+    kinds = ["touchStart", *["touchMove"] * (len(points) - 1)]
+    for kind, (x, y) in zip(kinds, points, strict=True):
+        touched = [{"x": box["x"] + x, "y": box["y"] + y}]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_a_finger_draws_and_the_page_stays(chromium, file):
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    tab = opened(chromium, file, **phone)
+    tab.wait_for_selector('[data-part="views"]:not([hidden])')
+    tab.locator('[data-part="pad"]').scroll_into_view_if_needed()
+    before = tab.evaluate("scrollY")
+    stroke(tab, [(40 + 3 * i, 20 + 10 * i) for i in range(10)])
+    tab.locator(".group").nth(3).wait_for(state="visible")
+    assert abs(tab.evaluate("scrollY") - before) < 100  # the finger drew, and did not scroll
+    assert tab.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert not tab.complaints
+    tab.context.close()
+
+
+def test_the_front_pages_sister_has_two_experiments_and_no_more_to_set(chromium, tmp_path):
+    path = tmp_path / "page.html"
+    small = make(name="play-front").html.replace('class="aelib-play', 'class="small aelib-play', 1)
+    path.write_text(f"<!doctype html><meta charset='utf-8'><main>{small}</main>", encoding="utf-8")
+    tab = opened(chromium, path)
+    tab.wait_for_selector('[data-part="views"]:not([hidden])')
+    seen = "[...document.querySelectorAll('button')].filter(one => one.checkVisibility())"
+    buttons = tab.evaluate(f"{seen}.map(one => one.textContent)")
+    assert buttons == ["Four images", "All 1,437 images", "Train", "Start over", "Clear"]
+    assert tab.is_hidden(".charts")
+    assert tab.is_hidden("details")
+    assert words(tab, "finding").startswith("All 24 new digits land on one of the 4 images")
+    assert not tab.complaints
+    tab.context.close()

@@ -22,7 +22,7 @@ from press import build
 from press.address import present
 from press.ledger import disagreements, ledger
 from press.notebooks import Notebook, notebooks
-from press.stored import FRONT, digest_of, front_picture
+from press.stored import FRONT, FRONT_MACHINE, digest_of, front_machine, front_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
@@ -284,6 +284,8 @@ def test_figures_have_names_of_their_own() -> None:
 def test_the_front_picture_is_the_one_a_chapter_draws() -> None:
     pictures = [picture for book in NOTEBOOKS if (picture := front_picture(book))]
     assert pictures == [FRONT[1].read_bytes()]
+    machines = [machine for book in NOTEBOOKS if (machine := front_machine(book))]
+    assert machines == [FRONT_MACHINE[1].read_bytes()]
 
 
 # --- The repository's address --------------------------------------------------------------------

@@ -8,10 +8,12 @@ made, and matplotlib is imported only when needed.
 
 from aelib.figures.bar_charts import bars, grouped_bars
 from aelib.figures.drawings import arrow, block, note, picture, sheet
+from aelib.figures.explorers.attractors import Stage, attractors
 from aelib.figures.explorers.machine import machine
 from aelib.figures.explorers.pad import Pad, pad
 from aelib.figures.explorers.page import Explorer
 from aelib.figures.explorers.slider import explore
+from aelib.figures.explorers.training_time import training_time
 from aelib.figures.grids import grid, pixels_png
 from aelib.figures.heatmaps import heat
 from aelib.figures.line_charts import curves
@@ -24,8 +26,10 @@ __all__ = [
     "Explorer",
     "Pad",
     "Shown",
+    "Stage",
     "Stroke",
     "arrow",
+    "attractors",
     "bars",
     "block",
     "canvas",
@@ -44,4 +48,5 @@ __all__ = [
     "sheet",
     "show",
     "style",
+    "training_time",
 ]

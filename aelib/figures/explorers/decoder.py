@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -31,20 +32,28 @@ ACTIVATIONS: dict[type[nn.Module], Callable[[Any], Layer]] = {
 IGNORED = (nn.Identity, nn.Dropout, nn.Flatten, nn.Unflatten)  # these leave the numbers as they are
 
 
-def translated(decoder: nn.Module, elements: int) -> tuple[list[Layer], np.ndarray]:
-    """The decoder as the page's script reads it: layers, and all their weights in one row."""
+def translated(decoder: nn.Module, elements: int, takes: int = 2) -> tuple[list[Layer], np.ndarray]:
+    """The decoder as the page's script reads it: layers, and all their weights in one row.
+
+    Args:
+        decoder: from `takes` numbers to `elements`.
+    """
     stack = decoder if isinstance(decoder, nn.Sequential) else getattr(decoder, "decoder", None)
     if not isinstance(stack, nn.Sequential):
         expected = "an nn.Sequential, or a model with one called decoder"
         raise TypeError(checks.message("decoder", expected, decoder))
     layers: list[Layer] = []
     weights: list[np.ndarray] = []
-    width = 2
+    width = takes
     for i, layer in enumerate(stack):
         if isinstance(layer, nn.Linear):
             if layer.in_features != width:
                 expected = f"layer {i} to take {width} numbers"
-                advice = "" if weights else "a pad has two directions, so train with code=2"
+                advice = (
+                    ""
+                    if weights or takes != 2
+                    else "a code has two numbers here: train with code=2"
+                )
                 raise ValueError(checks.message("decoder", expected, layer.in_features, advice))
             width = layer.out_features
             layers.append({"features": width, "bias": layer.bias is not None})
@@ -59,6 +68,11 @@ def translated(decoder: nn.Module, elements: int) -> tuple[list[Layer], np.ndarr
         expected, got = f"one that draws the image's {elements} elements", checks.Described(width)
         raise ValueError(checks.message("decoder", expected, got, "check shape"))
     return layers, np.concatenate(weights)
+
+
+def packed(values: Any, kind: str) -> str:
+    """Numbers of a kind, such as "<f2" for float16, as text for a page's script."""
+    return base64.b64encode(np.asarray(values).astype(kind).tobytes()).decode()
 
 
 def page_decode(layers: list[Layer], weights: np.ndarray, codes: np.ndarray) -> np.ndarray:

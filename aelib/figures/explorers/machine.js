@@ -1,12 +1,9 @@
 // The copying machine: a page trains an autoencoder under the reader's finger. Here is its front:
 // buttons, pictures, curves and words. The work is done by a session, which answers in frames.
-"use strict";
 
 const PLAIN = {
   count: 4, noise: false, depth: 5, width: 128, gain: 1, skip: 0, sigma: 0, rate: 0.001,
 };
-const said = (number) => number.toLocaleString("en-GB");
-const often = (times) => `${times} ${times === 1 ? "time" : "times"}`;
 
 // The book's experiments: what is other than plain, for how many steps, and what to watch for.
 const experiments = (all) => ({
@@ -75,20 +72,6 @@ const plainly = (key, value) => (value instanceof Uint8Array ? Array.from(value)
 
 // ---------------------------------------------------------------- pictures and curves
 
-function element(parent, tag, settings = {}) {
-  const made = parent.appendChild(document.createElement(tag));
-  return Object.assign(made, settings);
-}
-
-function paint(canvas, images, at, [height, width]) {
-  const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
-  for (let i = 0; i < height * width; i++) {
-    pixels.data.fill(255 * images[at + i], 4 * i, 4 * i + 3); // clipped to 0 … 255, as on a screen
-    pixels.data[4 * i + 3] = 255;
-  }
-  context.putImageData(pixels, 0, 0);
-}
-
 // One group of images: what goes in, its copy, the copy of the copy of …, and where that lands.
 const ROWS = ["goes in", "one copy", "again", "lands on"];
 function group(parent, title, shape) {
@@ -104,8 +87,7 @@ function group(parent, title, shape) {
       for (const { label, cells } of rows) {
         while (cells.length > count) cells.pop().remove();
         while (cells.length < count) {
-          const cell = document.createElement("canvas");
-          [cell.height, cell.width] = shape;
+          const cell = sized(document.createElement("canvas"), shape);
           (cells[cells.length - 1] || label).after(cell);
           cells.push(cell);
         }
@@ -170,15 +152,12 @@ function finding(frame, settings, hits, of) {
 
 // ---------------------------------------------------------------- the machine
 
-function wake(root) {
-  root.setAttribute("data-awake", "");
-  const part = (name) => root.querySelector(`[data-part="${name}"]`);
-  const data = JSON.parse(part("data").textContent);
-  const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+awaken("machine", function (root, part, data) {
   const [height, width] = data.shape, d = height * width;
   const train = bytes(data.train), trainGrey = Float32Array.from(train, (value) => value / 255);
   const all = train.length / d, presets = experiments(all);
-  let settings, chosen, frame = null, wanted = null, playing = false, timer;
+  let settings, chosen, frame = null, wanted = null, playing = false;
+  const speak = speaker(root);
   let waiting = true; // the cached picture stands until the machine has come as far as it
   let order = null;
 
@@ -266,10 +245,7 @@ function wake(root) {
     });
     curves();
     status();
-    clearTimeout(timer); // a screen reader hears where it stops, not the way there
-    timer = setTimeout(function () {
-      if (!playing) part("spoken").textContent = part("finding").textContent;
-    }, 800);
+    if (!playing) speak(() => part("finding").textContent, 800);
   }
 
   function pictures(one, g, first, count) {
@@ -284,14 +260,14 @@ function wake(root) {
     for (let i = 0; i < count; i++) {
       const at = (first + i) * d, onto = fall ? fall.onto[first + i] : -1;
       const [into, copy, again, lands] = one.rows.map(({ cells }) => cells[i]);
-      paint(into, inputs, at, data.shape);
-      paint(copy, copies, at, data.shape);
+      paint(into, inputs, at);
+      paint(copy, copies, at);
       if (!fall) continue;
-      paint(again, fall.ends, at, data.shape);
+      paint(again, fall.ends, at);
       lands.className = onto >= 0 ? "landed" : "none";
       lands.getContext("2d").clearRect(0, 0, width, height);
       if (onto < 0) continue;
-      paint(lands, trainGrey, onto * d, data.shape);
+      paint(lands, trainGrey, onto * d);
       landed++;
     }
     if (g === 0) { // these begin where they would land
@@ -332,7 +308,8 @@ function wake(root) {
 
   // ------------------------------------------------------------ controls
 
-  for (const name of Object.keys(presets)) {
+  const small = root.classList.contains("small"); // on the front page: few images, or all
+  for (const name of Object.keys(presets).slice(0, small ? 2 : undefined)) {
     const button = element(part("presets"), "button", { type: "button", textContent: name });
     button.addEventListener("click", () => {
       begin(name);
@@ -388,69 +365,8 @@ function wake(root) {
 
   // ------------------------------------------------------------ the reader's own digit
 
-  const pad = part("pad");
-  [pad.height, pad.width] = data.shape;
-  let drawing = new Float32Array(d), pending = false;
-  let pen = { x: width / 2, y: height / 2 }, keyed = false; // keyed: moved by the keyboard
-
-  function dab() { // a soft round pen, so that strokes look like those of the digits
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) {
-        const ink = 1.3 - Math.hypot(x + 0.5 - pen.x, y + 0.5 - pen.y);
-        drawing[y * width + x] = Math.max(drawing[y * width + x], Math.min(1, Math.max(0, ink)));
-      }
-    }
-    redraw();
-  }
-
-  function redraw() {
-    paint(pad, drawing, 0, data.shape);
-    if (keyed) { // where the pen stands
-      const context = pad.getContext("2d");
-      context.fillStyle = "rgba(230, 159, 0, .7)";
-      context.fillRect(Math.floor(pen.x), Math.floor(pen.y), 1, 1);
-    }
-    if (pending) return;
-    pending = true;
-    requestAnimationFrame(function () {
-      pending = false; // an empty pad is no image: nothing to copy, nothing to land on
-      give("draw", drawing.some((value) => value > 0) ? drawing.slice() : null);
-    });
-  }
-
-  function follow(event) {
-    const box = pad.getBoundingClientRect();
-    pen = {
-      x: (event.clientX - box.left) / box.width * width,
-      y: (event.clientY - box.top) / box.height * height,
-    };
-    dab();
-  }
-
-  pad.addEventListener("pointerdown", function (event) {
-    pad.setPointerCapture(event.pointerId);
-    pad.focus({ preventScroll: true });
-    keyed = false;
-    follow(event);
-  });
-  pad.addEventListener("pointermove", function (event) {
-    if (pad.hasPointerCapture(event.pointerId)) follow(event);
-  });
-  pad.addEventListener("keydown", function (event) {
-    const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const arrow = arrows[event.key];
-    if (!arrow && event.key !== " ") return;
-    event.preventDefault();
-    keyed = true;
-    if (!arrow) return dab();
-    const inside = (value, size) => Math.min(size - 0.5, Math.max(0.5, Math.floor(value) + 0.5));
-    pen = { x: inside(pen.x + arrow[0], width), y: inside(pen.y + arrow[1], height) };
-    redraw();
-  });
-  part("clear").addEventListener("click", () => {
-    [drawing, keyed] = [new Float32Array(d), false];
-    redraw();
-  });
+  const drawing = sketch(part("pad"), data.shape, (image) => give("draw", image));
+  part("clear").addEventListener("click", drawing.clear);
 
   // ------------------------------------------------------------ the first view
 
@@ -465,7 +381,6 @@ function wake(root) {
   begin(Object.keys(presets)[0]);
   buttons();
   repeat();
-  paint(pad, drawing, 0, data.shape);
   part("controls").hidden = false;
   part("plain").hidden = true;
   root.tools = trainer();
@@ -485,6 +400,4 @@ function wake(root) {
   document.addEventListener("visibilitychange", function () {
     if (document.hidden && playing) { playing = false; give("pause"); buttons(); }
   });
-}
-
-document.querySelectorAll(".aelib-machine:not([data-awake])").forEach(wake);
+});

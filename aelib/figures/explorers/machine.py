@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
 from aelib import checks
 from aelib.data.images import Images
+from aelib.figures.explorers.decoder import packed
 from aelib.figures.explorers.page import Explorer, check_weight, filled, png_size
+from aelib.figures.explorers.varied import varied
 from aelib.figures.output import check_alt, check_name, data_uri, png
-from aelib.figures.theme import FAINT, INK, PAPER, STROKES
+from aelib.figures.theme import FAINT, INK, STROKES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def machine(images: Images, *, still: Figure, name: str, alt: str, caption: str 
     data = {
         "shape": [height, width],
         "train": _packed(images.train),
-        "test": _packed(images.test[_varied(images.test_labels, len(images.test))[:FRESH]]),
+        "test": _packed(images.test[varied(images.test_labels, len(images.test))[:FRESH]]),
         "colors": [stroke.color for stroke in STROKES[:3]],
         "ink": INK,
         "faint": FAINT,
@@ -88,22 +88,10 @@ def machine(images: Images, *, still: Figure, name: str, alt: str, caption: str 
         alt=alt.strip(),
         width=across,
         height=down,
-        paper=PAPER,
-        ink=INK,
     )
     check_weight(len(html), "images", "take fewer")
     return Explorer(name, html)
 
 
-def _varied(labels: Tensor | None, n: int) -> np.ndarray:
-    """Indices of n images such that the first ones are of different classes."""
-    if labels is None:
-        return np.arange(n)
-    kinds = labels.numpy(force=True)
-    earlier = [int((kinds[:i] == kind).sum()) for i, kind in enumerate(kinds)]
-    return np.argsort(earlier, kind="stable")
-
-
 def _packed(images: Tensor) -> str:
-    levels = (images.flatten(1) * 255).round().numpy(force=True).astype("u1")
-    return base64.b64encode(levels.tobytes()).decode()
+    return packed((images * 255).round().numpy(force=True), "u1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aelib import checks
-from aelib.figures.explorers.decoder import page_gap, run_decoder, translated
+from aelib.figures.explorers.decoder import packed, page_gap, run_decoder, translated
 from aelib.figures.explorers.page import Explorer, check_weight, filled, png_size
 from aelib.figures.grids import grid
 from aelib.figures.output import check_alt, check_name, data_uri, png
@@ -106,13 +105,13 @@ def pad(
     width, height = png_size(still)
     data = {
         "layers": layers,
-        "weights": _packed(weights.astype("<f2")),
+        "weights": packed(weights, "<f2"),
         "shape": shape,
         "side": side,
         "corner": corner.tolist(),
         "start": np.round(shares[0], 4).tolist(),
-        "points": _packed(np.rint(shares[drawn] * 65535).astype("<u2")),
-        "labels": _packed(kinds[drawn].astype("u1")),
+        "points": packed(np.rint(shares[drawn] * 65535), "<u2"),
+        "labels": packed(kinds[drawn], "u1"),
         "classes": [
             {"label": kind, "name": text, "at": np.round(_median(shares, kinds, kind), 4).tolist()}
             for kind, text in names.items()
@@ -131,7 +130,6 @@ def pad(
         still=data_uri(still),
         width=width,
         height=height,
-        paper=PAPER,
     )
     check_weight(len(html), "decoder", advice)
     return Pad(name, html, gap)
@@ -180,7 +178,3 @@ def _still(
     left.grid(False)
     grid(lattice, ax=right)
     return png(figure)
-
-
-def _packed(values: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

@@ -9,6 +9,7 @@ import string
 from dataclasses import dataclass, field
 
 from aelib import checks
+from aelib.figures.theme import INK, PAPER
 
 LARGEST = 900_000  # bytes of HTML one explorer may weigh; a page has to stay under 2 MB
 
@@ -38,23 +39,27 @@ def filled(
 ) -> str:
     """`kind`.html with its script, the `data` which that reads, and the texts, made harmless.
 
-    `libraries` names the scripts that go before its own, in the same <script>.
+    `libraries` names the scripts that go before its own and behind what all share, in one <script>.
 
-    Ids come from the explorer's name, so several live on one page. The script looks for explorers
-    it has not woken yet, so running a cell twice in one notebook wakes the new one. Until it has
-    run, the controls stay hidden: where scripts do not run there is a picture and no dead control.
+    Ids come from the explorer's name, so several live on one page. Until the script has run, the
+    controls stay hidden: where scripts do not run there is a picture and no dead control.
     """
     folder = importlib.resources.files("aelib.figures.explorers")
     template = string.Template((folder / f"{kind}.html").read_text(encoding="utf-8"))
     escaped = {key: html.escape(str(text)) for key, text in texts.items()}
-    scripts = [(folder / f"{one}.js").read_text(encoding="utf-8") for one in (*libraries, kind)]
+    names = ("shared", *libraries, kind)
+    scripts = [(folder / f"{one}.js").read_text(encoding="utf-8") for one in names]
+    look = string.Template((folder / "shared.css").read_text(encoding="utf-8"))
     below = f'<figcaption style="color:inherit">{html.escape(caption.strip())}</figcaption>\n'
     return template.substitute(
         escaped,
         name=name,
         caption=below if caption.strip() else "",
+        style=look.substitute(paper=PAPER, ink=INK),
+        paper=PAPER,
+        ink=INK,
         data=json.dumps(data).replace("<", "\\u003c"),  # no text can end the script
-        script="".join(scripts),
+        script='(function () {\n"use strict";\n' + "".join(scripts) + "})();\n",
     )
 
 
