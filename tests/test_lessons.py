@@ -15,7 +15,7 @@ from press.notebooks import Notebook, notebooks
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
-NOT_YET = {"04b_generators", "05_latent_space"}
+NOT_YET = {"04b_generators"}
 LESSONS = [
     pytest.param(
         note,
