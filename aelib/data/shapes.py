@@ -22,9 +22,8 @@ SPAN = (7.0, 20.0)  # of both coordinates: the whole disc lies within the pictur
 class Discs(NamedTuple):
     """Pictures and what they are of, as `discs` draws them.
 
-    Attributes:
-        images: float32 in [0, 1], (n, 1, 28, 28).
-        places: of the discs' centres, (n, 2): across and down, in pixels from the first pixel's.
+    images: float32 in [0, 1], (n, 1, 28, 28). places: of the discs' centres, (n, 2): across and
+    down, in pixels from the first pixel's.
     """
 
     images: Tensor

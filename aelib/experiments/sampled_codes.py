@@ -41,7 +41,7 @@ GENERATES = Claim(
     },
     refuted={"mixture, narrow code ÷ Gaussian in pixels": above(1)},
     condition="Better than one Gaussian on the same code; a mixture in pixels, without a net, "
-    "does about as well.",
+    "comes within a fifth of it.",
     controls=(
         "mixture in pixels",
         "Gaussian in pixels",
