@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
 from aelib import exercises
 from press.notebooks import notebooks
@@ -49,3 +50,32 @@ def test_an_unknown_exercise_is_refused(one):
 
 def test_every_test_belongs_to_an_exercise_of_the_book():
     assert set(exercises.exercises()) <= {label for label, _ in LABELS}
+
+
+def without_half(noisy, known, sigma):
+    """The posterior with noise weaker than it is."""
+    far = torch.cdist(noisy.flatten(1), known.flatten(1))
+    return (-((far / sigma) ** 2)).softmax(1)
+
+
+def posterior(noisy, known, sigma):
+    far = torch.cdist(noisy.flatten(1), known.flatten(1))
+    return (-(far**2) / (2 * sigma**2)).softmax(1)
+
+
+@pytest.mark.parametrize(
+    ("label", "answer", "told"),
+    [
+        ("ex-5-middle", lambda t: 2**0.5, "not yet. At t = 0.25"),
+        ("ex-5-middle", lambda t: ((1 - t) ** 2 + t**2) ** -0.5, "right."),
+        ("ex-5-posterior", without_half, "not yet. With σ = 1"),
+        ("ex-5-posterior", posterior, "right."),
+        ("ex-5-break", torch.tensor([[12.0, 12.0], [12.5, 12.0]]), "not yet. They are 0.50"),
+        ("ex-5-break", torch.tensor([[12.0, 12.0], [16.0, 12.0]]), "not yet. Half-way"),
+        ("ex-5-break", torch.tensor([[12.0, 12.0], [13.0, 12.0]]), "right."),
+        ("ex-5-residual", 0.4, "not yet. A share of 0.40"),
+    ],
+)
+def test_chapter_5_tells_right_from_wrong(label, answer, told, capsys):
+    exercises.check(label, answer)
+    assert capsys.readouterr().out.startswith(f"{label}: {told}")

@@ -15,15 +15,7 @@ from press.notebooks import Notebook, notebooks
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
-NOT_YET = {"05_latent_space"}
-LESSONS = [
-    pytest.param(
-        note,
-        id=note.path.stem,
-        marks=pytest.mark.xfail(strict=True) if note.path.stem in NOT_YET else (),
-    )
-    for note in notebooks()
-]
+LESSONS = [pytest.param(note, id=note.path.stem) for note in notebooks()]
 
 # Shares of the article's height; a figure inside a figure counts once.
 MEASURE = """() => {

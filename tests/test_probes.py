@@ -124,3 +124,17 @@ def test_a_logistic_probe_reads_what_is_linear_and_nothing_else():
     share = float(inside.double().mean())
     correct = logistic_probe(ring[:150], inside[:150], ring[150:], inside[150:])
     assert float(correct.double().mean()) < max(share, 1 - share) + 0.1
+
+
+def test_a_description_wider_than_its_examples_is_read_like_any_other():
+    """The penalised optimum lies in the span of the examples: scikit-learn finds it there."""
+    from sklearn.linear_model import LogisticRegression
+
+    x, asked = drawn(30, 200, seed=4), drawn(50, 200, seed=5)
+    labels, truth = (x[:, 0] > 0).long(), (asked[:, 0] > 0).long()
+    centred = x - x.mean(0)
+    scale = centred.square().mean().sqrt()
+    plain = LogisticRegression(max_iter=300).fit((centred / scale).numpy(), labels.numpy())
+    right = plain.predict(((asked - x.mean(0)) / scale).numpy()) == truth.numpy()
+    read = logistic_probe(x, labels, asked, truth, strengths=(1.0,))
+    assert read.tolist() == right.tolist()

@@ -1,24 +1,20 @@
-"""The nets of chapter 5: what they are, how each is trained, and what they draw."""
+"""The nets of chapter 5: what they are, how each is trained, and the loop that draws with them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from aelib import fit, measures, models, objectives, random, sampling
-from aelib.experiments.judge import digits
-from aelib.training import History
+from aelib import data, fit, models, objectives, random, runtime, sampling
+from aelib.experiments.digit_diffusion import N, digits
 
-BETAS = (0.03, 0.1, 0.3)
-SCHEDULE = objectives.cosine_schedule(200)
-RECORDS = (100, 200, 400, 800, 1500, 3000, 6000, 12000)
-APPLIED = (3, 10, 30)
-N = 360  # pictures in a drawn set, as many as there are test digits
+WIDTH = 1024  # of every hidden layer: wider than the 784 pixels
+CODE = 16  # numbers in a narrow code
+BETAS = (0.03, 0.1)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,21 +37,20 @@ def once(train: Callable[P, R]) -> Callable[P, R]:
     return ask
 
 
-class Trained(NamedTuple):
-    """Nets from several seeds, and the processor seconds one of them took."""
-
-    models: list
-    seconds: float
+def test_digits(n: int, seed: int) -> Tensor:
+    """So many test digits, drawn by seed."""
+    order = torch.randperm(len(digits().test), generator=random.generator(seed))
+    return digits().test[order[:n]]
 
 
 def plain(code: int | None = None) -> nn.Module:
-    """Chapter 2's net, 256 wide; a code of as many numbers, or fewer."""
-    return models.MLPAutoencoder(digits().shape, width=256, depth=5, code=code)
+    """784 → 1,024 → code → 1,024 → 784; the code of 1,024 numbers, or of fewer."""
+    return models.MLPAutoencoder(digits().shape, width=WIDTH, depth=3, code=code)
 
 
 def variational() -> nn.Module:
-    """The same with a code of 8 that is drawn."""
-    return models.VAE(digits().shape, width=256, depth=5, code=8)
+    """The same with a code of 16 that is drawn."""
+    return models.VAE(digits().shape, width=WIDTH, depth=3, code=CODE)
 
 
 def every_noise(images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -64,90 +59,63 @@ def every_noise(images: Tensor, generator: torch.Generator | None) -> Tensor:
     return images + sigma * random.normal(images.shape, images, generator)
 
 
-def train(build: Callable[[], nn.Module], seeds: int, steps: int, **options) -> Trained:
+def train(build: Callable[[], nn.Module], seeds: int, steps: int, **options) -> list[nn.Module]:
     """Nets from several seeds, trained on the digits."""
     nets = models.replicate(build, seeds)
-    began = time.process_time()
-    fit(nets, digits().train, steps=steps, **options)
-    return Trained(nets, (time.process_time() - began) / seeds)
+    fit(nets, digits().train, steps=steps, **{"schedule": "cosine", **options})
+    return nets
 
 
 @once
-def narrow(seeds: int, steps: int) -> Trained:
-    """Copiers with a code of 8 numbers."""
-    return train(lambda: plain(8), seeds, steps, label="code of 8")
+def narrow(seeds: int, steps: int) -> list[nn.Module]:
+    """Copiers with a code of 16 numbers."""
+    return train(lambda: plain(CODE), seeds, steps, label="narrow code")
 
 
 @once
-def vaes(seeds: int, steps: int, beta: float) -> Trained:
-    """Variational autoencoders with a code of 8."""
+def vaes(seeds: int, steps: int, beta: float) -> list[nn.Module]:
+    """Variational autoencoders with a code of 16."""
     objective = objectives.variational(beta)
     return train(variational, seeds, steps, objective=objective, label=f"variational, β = {beta:g}")
 
 
 @once
-def denoisers(seeds: int, steps: int) -> Trained:
+def denoisers(seeds: int, steps: int) -> list[nn.Module]:
     """The copier's layers, taught to give back the clean digit, at every strength of noise."""
-    objective = objectives.denoise(every_noise)
-    return train(plain, seeds, steps, objective=objective, lr=3e-4, label="denoisers")
+    return train(plain, seeds, steps, objective=objectives.denoise(every_noise), label="denoisers")
 
 
 @once
-def diffusion(seeds: int, steps: int) -> Trained:
-    """Chapter 4's U-Net, small."""
-
-    def build() -> nn.Module:
-        return models.DiffusionUNet(digits().shape, width=16, steps=SCHEDULE.steps)
-
-    objective = objectives.diffusion(SCHEDULE)
-    return train(build, seeds, steps, objective=objective, lr=2e-3, label="diffusion models")
-
-
-def walked(times: int) -> Callable[[nn.Module], Tensor]:
-    """The share of test digits that so many applications move by over 0.3 of their length."""
-
-    def share(model: nn.Module) -> Tensor:
-        path = sampling.self_map(model, digits().test, times, clamp=(0, 1))
-        return (measures.distance_moved(path)[-1] > 0.3).float().mean()
-
-    return share
+def masked(seeds: int, steps: int) -> list[nn.Module]:
+    """The copier's layers, taught to give back the whole digit when half its pixels are hidden."""
+    objective = objectives.denoise(data.masked(0.5))
+    return train(plain, seeds, steps, objective=objective, label="masked")
 
 
 @once
-def copiers(seeds: int, steps: int) -> tuple[list, History]:
-    """Copiers, and how many digits walk under them while they learn."""
-    nets = models.replicate(plain, seeds)
-    history = fit(
-        nets,
-        digits().train,
-        steps=steps,
-        lr=3e-4,
-        log_at=[0, *(step for step in RECORDS if step <= steps)],
-        metrics={f"walked {times}": walked(times) for times in APPLIED},
-        label="copiers",
-    )
-    return nets, history
+def copiers(seeds: int, steps: int) -> list[nn.Module]:
+    """Copiers with a code of 1,024 numbers."""
+    return train(plain, seeds, steps, label="copiers")
 
 
 def loop(nets: Sequence, steps: int, eta: float, draws: Sequence[int], n: int = N) -> Tensor:
-    """Pictures from pure noise by copying and noising, (draws, seeds, n, channels, …)."""
-    sigmas = torch.linspace(1, 0.05, steps)
+    """Pictures from pure noise by copying and noising, (draws, seeds, n, channels, …).
+
+    Drawn on a GPU where there is one.
+    """
+    sigmas, center = torch.linspace(1, 0.05, steps), digits().train.mean(0)
+
+    def drawn(model: nn.Module, seed: int) -> Tensor:
+        there = model.to(runtime.device())
+        images = sampling.diffuse_without_diffusion(
+            there, n, sigmas, eta=eta, center=center, clamp=(0, 1), seed=seed
+        )
+        model.cpu()
+        return images.cpu()
+
     return torch.stack(
         [
-            torch.stack(
-                [
-                    sampling.diffuse_without_diffusion(
-                        model,
-                        n,
-                        sigmas,
-                        eta=eta,
-                        center=digits().train.mean(0),
-                        clamp=(0, 1),
-                        seed=seed + 100 * draw,
-                    )
-                    for seed, model in enumerate(nets)
-                ]
-            )
+            torch.stack([drawn(model, seed + 100 * draw) for seed, model in enumerate(nets)])
             for draw in draws
         ]
     )

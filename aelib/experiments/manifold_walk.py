@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aelib import figures, measures, random, sampling
+from aelib import figures, measures, random, runtime, sampling
 from aelib.claims import Claim, above, below
-from aelib.experiments.digit_nets import copiers, denoisers, narrow
+from aelib.experiments.digit_nets import copiers, denoisers, digits, narrow, test_digits
 from aelib.experiments.experiment import Experiment
-from aelib.experiments.judge import classes, digits, frechet
+from aelib.experiments.judge import classes, entropy, frechet
 from aelib.experiments.keeping import Result
+from aelib.experiments.known_manifold import smooth_change
 from aelib.experiments.pictures import on_screen
 
 if TYPE_CHECKING:
@@ -24,92 +25,133 @@ CLAIM = Claim(
     statement="Walking by encoding, adding noise and decoding moves along the manifold of digits.",
     source="Badger's page; chapter 5",
     reading="changed class, 30 steps",
-    measure="share of walkers that have changed class after 30 steps, code of 8, ε = 0.2",
+    measure="share of walkers that have changed class after 30 steps, code of 16, noise of a fifth "
+    "of each code unit's deviation",
     supported={
         "changed class, 30 steps": above(0.5),
-        "nearest image, 10 steps, noise as far − walk": above(0.2),
-        "Fréchet, 300 steps": below(40),
+        "smooth change as far ÷ walk, nearest image, 10 steps": above(1),
+        "walk ÷ Gaussian, Fréchet, 300 steps": below(1),
     },
     conditional={
         "changed class, 30 steps": above(0.5),
-        "nearest image, 10 steps, noise as far − walk": above(0.2),
+        "smooth change as far ÷ walk, nearest image, 10 steps": above(1),
     },
-    controls=("noise as far, nearest image, 10 steps", "no noise, changed class, 30 steps"),
+    refuted={
+        "smooth change as far ÷ walk, nearest image, 10 steps": below(1),
+        "walk ÷ Gaussian, Fréchet, 300 steps": above(1),
+    },
+    controls=(
+        "white noise as far ÷ walk, nearest image, 10 steps",
+        "no noise, changed class, 30 steps",
+        "real digits, nearest image",
+    ),
     also=(
-        "Fréchet, 10 steps",
-        "noise as far, Fréchet, 10 steps",
-        "denoiser, Fréchet, 300 steps",
+        "walk, nearest image, 10 steps",
+        "walk, nearest image, 300 steps",
+        "walk ÷ Gaussian, Fréchet, 10 steps",
+        "smooth change as far ÷ Gaussian, Fréchet, 10 steps",
+        "denoiser ÷ Gaussian, Fréchet, 300 steps",
+        "walk, class entropy, 300 steps",
+    ),
+    ratios=(
+        "smooth change as far ÷ walk, nearest image, 10 steps",
+        "white noise as far ÷ walk, nearest image, 10 steps",
+        "walk ÷ Gaussian, Fréchet, 300 steps",
+        "walk ÷ Gaussian, Fréchet, 10 steps",
+        "smooth change as far ÷ Gaussian, Fréchet, 10 steps",
+        "denoiser ÷ Gaussian, Fréchet, 300 steps",
     ),
     condition="The walk is short: then it drifts off the data.",
-    fails_when="The walk is long: errors of the copy add up, and it drifts off the data.",
+    fails_when="The walk is long: errors of the copy add up, and nothing pulls it back.",
+    rule_changed="2026-11-26",
+    seen_before="first run",
 )
 
-NETS = ("code of 8", "copier", "denoiser")
+NETS = ("narrow code", "copier", "denoiser")
 WALKERS = (4, 11)  # of the test digits, those that the figure shows
-STOPS = (1, 3, 10, 30, 100, 300)
+NOISE = 0.2  # in deviations of the code
 
 
-def walk(nets: Sequence, noise: float, walkers: int, steps: int = STOPS[-1]) -> Tensor:
-    """Paths of test digits, (seeds, steps + 1, walkers, …); `noise` in deviations of the code."""
-    paths = []
+def walk(nets: Sequence, noise: float, start: Tensor, stops: Sequence[int]) -> Tensor:
+    """Walkers at the start and at the stops, (seeds, 1 + stops, n, …)."""
+    seen = []
     for seed, model in enumerate(nets):
         sigma = noise * measures.codes(model, digits().train).std(0)
-        paths.append(
-            sampling.manifold_walk(
-                model, digits().test[:walkers], steps, sigma=sigma, clamp=(0, 1), seed=seed
-            )
+        there = model.to(runtime.device())
+        path = sampling.manifold_walk(
+            there, start.to(runtime.device()), stops[-1], sigma=sigma, clamp=(0, 1), seed=seed
         )
-    return torch.stack(paths)
+        seen.append(path[[0, *stops]].cpu())
+        model.cpu()
+    return torch.stack(seen)
 
 
-def noise_as_far(images: Tensor, seed: int) -> Tensor:
-    """Test digits with white noise, each as far from its start as its walker."""
-    start = digits().test[: len(images)]
-    far = (images - start).flatten(1).norm(dim=1)
-    noise = random.normal(start.shape, start, random.generator(seed))
-    scale = far / noise.flatten(1).norm(dim=1)
-    return (start + noise * scale[:, None, None, None]).clamp(0, 1)
+def white_change(images: Tensor, far: Tensor, seed: int) -> Tensor:
+    """Images changed by white noise, each as far as `far` (n,) says."""
+    noise = random.normal(images.shape, images, random.generator(seed))
+    return images + noise * (far / noise.flatten(1).norm(dim=1))[:, None, None, None]
 
 
-def near(images: Tensor) -> Tensor:
-    """Distance to the nearest training digit, the mean over pictures."""
-    return measures.nearest_distance(images, digits().train).mean(-1)
+def near(images: Tensor, known: Tensor) -> Tensor:
+    """Distance to the nearest of the known digits, the mean over pictures."""
+    return measures.nearest_distance(images, known).mean(-1)
 
 
-def run(seeds: int, steps: int, narrow_steps: int, walkers: int) -> Result:
-    """Walkers under three nets, with noise and without; white noise as far as they went."""
-    eight = narrow(seeds, narrow_steps).models
-    stops = [0, *STOPS]
-    paths = {  # each (seeds, stops, n, …)
-        "code of 8": walk(eight, 0.2, walkers)[:, stops],
-        "code of 8, no noise": walk(eight, 0.0, walkers)[:, stops],
-        "copier": walk(copiers(seeds, steps)[0], 0.2, walkers)[:, stops],
-        "denoiser": walk(denoisers(seeds, 2 * narrow_steps).models, 0.2, walkers)[:, stops],
+def run(seeds: int, steps: int, walkers: int, stops: Sequence[int], n: int = 4000) -> Result:
+    """Walkers under three nets, with noise and without; other changes, as far as they went.
+
+    They are looked at after `stops` steps, of which the readings call the third 10, the fourth 30
+    and the last 300; digits near them are looked for among the first `n` training digits.
+    """
+    start, known = digits().test[:walkers], digits().train[:n]
+    eight = narrow(seeds, steps)
+    paths = {  # each (seeds, 1 + stops, n, …)
+        "narrow code": walk(eight, NOISE, start, stops),
+        "narrow code, no noise": walk(eight, 0.0, start, stops),
+        "copier": walk(copiers(seeds, steps), NOISE, start, stops),
+        "denoiser": walk(denoisers(seeds, steps), NOISE, start, stops),
     }
     changed, off, closest = {}, {}, {}  # each (seeds, stops)
     for name, path in paths.items():
         seen = classes(path)
         changed[name] = (seen[:, 1:] != seen[:, :1]).float().mean(-1)
-        off[name] = frechet(path[:, 1:])
-        closest[name] = near(path[:, 1:])
-    ten, thirty, end = (STOPS.index(stop) for stop in (10, 30, 300))
-    far = torch.stack(
-        [noise_as_far(path[ten + 1], seed) for seed, path in enumerate(paths["code of 8"])]
+    for name in NETS:
+        off[name] = torch.stack([frechet(one[1:]) for one in paths[name]])
+        closest[name] = torch.stack([near(one[1:], known) for one in paths[name]])
+    ten, thirty, end = 2, 3, -1
+    gone = (paths["narrow code"][:, ten + 1] - start).flatten(2).norm(dim=2)  # (seeds, n)
+    smooth, white = (
+        torch.stack([change(start, far, seed).clamp(0, 1) for seed, far in enumerate(gone)])
+        for change in (smooth_change, white_change)
     )
+    fitted = sampling.fit_code(known.flatten(1))
+    gaussian = frechet(fitted.sample(walkers, 0).view(-1, *digits().shape))
+    walked = closest["narrow code"]
+    ten_steps = walked[:, ten]
     readings = {
-        "changed class, 30 steps": changed["code of 8"][:, thirty],
-        "nearest image, 10 steps, noise as far − walk": near(far) - closest["code of 8"][:, ten],
-        "noise as far, nearest image, 10 steps": near(far),
-        "Fréchet, 10 steps": off["code of 8"][:, ten],
-        "noise as far, Fréchet, 10 steps": frechet(far),
-        "Fréchet, 300 steps": off["code of 8"][:, end],
-        "no noise, changed class, 30 steps": changed["code of 8, no noise"][:, thirty],
-        "denoiser, Fréchet, 300 steps": off["denoiser"][:, end],
+        "changed class, 30 steps": changed["narrow code"][:, thirty],
+        "smooth change as far ÷ walk, nearest image, 10 steps": near(smooth, known)
+        / walked[:, ten],
+        "white noise as far ÷ walk, nearest image, 10 steps": near(white, known) / walked[:, ten],
+        "walk ÷ Gaussian, Fréchet, 300 steps": off["narrow code"][:, end] / gaussian,
+        "walk ÷ Gaussian, Fréchet, 10 steps": off["narrow code"][:, ten] / gaussian,
+        "smooth change as far ÷ Gaussian, Fréchet, 10 steps": frechet(smooth) / gaussian,
+        "denoiser ÷ Gaussian, Fréchet, 300 steps": off["denoiser"][:, end] / gaussian,
+        "walk, nearest image, 10 steps": ten_steps,
+        "walk, nearest image, 300 steps": walked[:, end],
+        "walk, class entropy, 300 steps": entropy(paths["narrow code"][:, -1]),
+        "no noise, changed class, 30 steps": changed["narrow code, no noise"][:, thirty],
+        "real digits, nearest image": [
+            float(near(test_digits(walkers, seed), known)) for seed in range(seeds)
+        ],
     }
     show = {
+        "stops": torch.tensor(stops),
         "changed": changed,
         "off": off,
         "closest": closest,
+        "gaussian": float(gaussian),
+        "real": float(near(start, known)),
         "walkers": {
             name: {walker: on_screen(paths[name][0][:, walker]) for walker in WALKERS}
             for name in NETS
@@ -123,8 +165,8 @@ def walkers_picture(result: Result) -> Figure:
     return figures.grid(
         [result.show["walkers"][name][walker] for walker in WALKERS for name in NETS],
         labels=list(NETS) * 2,
-        columns=[str(n) for n in (0, *STOPS)],
-        cell=0.75,
+        columns=["0", *map(str, result.show["stops"].tolist())],
+        cell=0.7,
     )
 
 
@@ -135,12 +177,16 @@ def picture(result: Result) -> Figure:
     panels = {
         "another class": "changed",
         "Fréchet distance": "off",
-        "nearest training image": "closest",
+        "distance to nearest digit": "closest",
     }
+    lines = {"off": ("Gaussian", "gaussian"), "closest": ("real", "real")}
     for ax, (words, name) in zip(axes, panels.items(), strict=False):
+        line = {lines[name][0]: float(result.show[lines[name][1]])} if name in lines else {}
+        rows = result.show[name]
         figures.curves(
-            STOPS,
-            result.show[name],
+            result.show["stops"],
+            {net: rows[net] for net in (*NETS, *(net for net in rows if net not in NETS))},
+            lines=line,
             xlabel="steps",
             ylabel=words,
             logx=True,
@@ -153,7 +199,7 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
-    short={"seeds": 3, "steps": 30, "narrow_steps": 15, "walkers": 40},
-    full={"seeds": 6, "steps": 3000, "narrow_steps": 1500, "walkers": 360},
+    short={"seeds": 3, "steps": 1, "walkers": 33, "stops": [1, 2, 3, 4], "n": 50},
+    full={"seeds": 6, "steps": 6000, "walkers": 300, "stops": [1, 3, 10, 30, 100, 300]},
     picture=picture,
 )

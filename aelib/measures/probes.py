@@ -125,7 +125,11 @@ def logistic_probe(
         raise ValueError(checks.message("labels", "two classes, three examples of each", got))
     mean = fit.mean(0)
     scale = (fit - mean).square().mean().sqrt().clamp_min(torch.finfo(fit.dtype).tiny)
-    x, x_test = (((rows - mean) / scale).double().numpy(force=True) for rows in (fit, test))
+    x, x_test = (((rows - mean) / scale).double() for rows in (fit, test))
+    if len(x) < x.shape[1]:  # what the fitted rows do not span, the penalty keeps at 0
+        span = torch.linalg.qr(x.mT).Q
+        x, x_test = x @ span, x_test @ span
+    x, x_test = (rows.numpy(force=True) for rows in (x, x_test))
     search = GridSearchCV(
         LogisticRegression(max_iter=300),
         {"C": _above_zero(strengths, "strengths")},

@@ -1,0 +1,489 @@
+"""On a manifold that is known: where do lines in code, copiers, denoisers and walks lead?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from aelib import data, figures, fit, measures, models, objectives, random, sampling
+from aelib.claims import Claim, above, below, between
+from aelib.data.shapes import RADIUS, SIZE, SPAN
+from aelib.experiments.experiment import Experiment
+from aelib.experiments.keeping import Result
+from aelib.experiments.pictures import on_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LINE = Claim(
+    id="5.10",
+    statement="Half-way along a straight line in code lies a picture of the manifold, near the one "
+    "half-way; half-way along a line in pixels does not.",
+    source="what is commonly said; chapter 5",
+    reading=("code of 2 ÷ pixels", "off the manifold"),
+    measure="distance to the manifold of the middle of lines between two discs, code of 2 over "
+    "pixels",
+    supported={
+        ("code of 2 ÷ pixels", "off the manifold"): below(0.5),
+        ("code of 2 ÷ pixels", "from the true middle"): below(0.5),
+        ("copier ÷ pixels", "off the manifold"): below(0.5),
+        ("copier ÷ pixels", "from the true middle"): below(0.5),
+    },
+    conditional={
+        ("code of 2 ÷ pixels", "off the manifold"): below(0.5),
+        ("code of 2 ÷ pixels", "from the true middle"): below(0.5),
+    },
+    condition="The code is as narrow as the manifold.",
+    controls=(
+        ("pixels", "off the manifold"),
+        ("copies, code of 2", "off the manifold"),
+        ("copies, copier", "off the manifold"),
+    ),
+    also=(
+        ("code of 2 ÷ pixels, far apart", "off the manifold"),
+        ("copier ÷ pixels, far apart", "off the manifold"),
+        ("code of 2", "off the manifold"),
+        ("copier", "off the manifold"),
+    ),
+    ratios=tuple(
+        (f"{name} ÷ pixels{far}", what)
+        for name in ("code of 2", "copier")
+        for far in ("", ", far apart")
+        for what in ("off the manifold", "from the true middle")
+    ),
+    fails_when="The code is wide: what lies half-way between two of its codes is what lies "
+    "half-way between two pictures.",
+    rule_changed="2026-11-26",
+    seen_before="nothing",
+)
+WALK = Claim(
+    id="5.11",
+    statement="Noise and denoising walk along the manifold: the denoiser takes away what leads off "
+    "it and leaves what leads along it. Noise and copying do not.",
+    source="Badger's page; Alain and Bengio 2014; chapter 5",
+    reading=("denoiser", "off the manifold, 100 steps"),
+    measure="distance to the manifold after 100 times noise of deviation 1 and denoising, as a "
+    "share of the mean picture's",
+    supported={
+        ("denoiser", "noise taken away across"): above(0.9),
+        ("denoiser", "noise taken away along"): below(0.3),
+        ("denoiser", "off the manifold, 100 steps"): below(0.5),
+        ("copier", "off the manifold, 100 steps"): above(0.8),
+    },
+    conditional={
+        ("denoiser", "noise taken away across"): above(0.9),
+        ("denoiser", "noise taken away along"): below(0.3),
+        ("denoiser", "off the manifold, 100 steps"): below(0.5),
+    },
+    condition="Of the denoiser: the copier's walk was not shown to lead off.",
+    controls=(
+        ("smooth change as far", "off the manifold, 100 steps"),
+        ("blur, as accurate", "off the manifold, 100 steps"),
+        ("Wiener filter", "off the manifold, 100 steps"),
+        ("pixels", "off the manifold, 100 steps"),
+        ("mean picture", "noise taken away along"),
+    ),
+    also=(
+        ("copier", "noise taken away across"),
+        ("copier", "noise taken away along"),
+        ("code of 2", "off the manifold, 100 steps"),
+        ("code of 2, noise in code", "off the manifold, 100 steps"),
+        ("denoiser", "place moved, 100 steps"),
+        ("code of 2, noise in code", "place moved, 100 steps"),
+    ),
+    fails_when="The net has only learned to copy, or the noise is stronger than it was taught.",
+    rule_changed="2026-11-26",
+    seen_before="nothing",
+)
+MEAN = Claim(
+    id="5.12",
+    statement="A walk keeps the data as its stationary distribution if it draws from P(x | x̃); one "
+    "that goes to the mean, as a denoiser does, shrinks to the middle.",
+    source="Bengio et al. 2013, of draws; chapter 5, of means",
+    reading=("denoiser", "spread"),
+    measure="variance of the walkers' places over that of the data's, after 100, 200 and 300 times "
+    "noise of deviation 1 and denoising",
+    supported={
+        ("exact draw", "spread"): between(0.9, 1.1),
+        ("exact mean", "spread"): below(1),
+        ("denoiser", "spread"): below(1),
+    },
+    controls=(("data", "spread"), ("copier", "spread")),
+    also=(
+        ("exact mean", "off the manifold, last step"),
+        ("exact draw", "off the manifold, last step"),
+        ("denoiser", "off the manifold, last step"),
+    ),
+    units="nets, and draws of the exact walks",
+    fails_when="The noise is weak: then mean and draw are nearly one, and the border of the data "
+    "alone tells them apart.",
+    rule_changed="2026-11-26",
+    seen_before="prototype",
+)
+
+SIGMA = 1.0  # of the noise that the denoiser is taught and the walks add
+STOPS = (1, 3, 10, 30, 100, 200, 300)
+TRAIN = 4096
+LATTICE = 26  # places a side, half a pixel apart: the data of the exact walks
+KINDS = ("copier", "code of 2", "denoiser")
+FAR = 2 * RADIUS  # discs so far apart do not overlap
+
+Map = Callable[[Tensor], Tensor]
+
+
+@cache
+def shapes() -> data.Images:
+    """Discs to train on, and others."""
+    return data.Images("shapes", data.discs(TRAIN, 0).images, data.discs(256, 1).images)
+
+
+def nets(kind: str, seeds: int, steps: int) -> list[nn.Module]:
+    """Nets of 784 → 256 → … → 784, their code of 256 numbers or of 2."""
+    code = 2 if kind == "code of 2" else None
+    objective = objectives.denoise(data.gaussian(SIGMA)) if kind == "denoiser" else objectives.copy
+    made = models.replicate(
+        lambda: models.MLPAutoencoder((1, SIZE, SIZE), width=256, depth=5, code=code),
+        seeds,
+    )
+    fit(made, shapes().train, objective=objective, steps=steps, schedule="cosine", label=kind)
+    return made
+
+
+def off(images: Tensor) -> Tensor:
+    """Distance to the manifold, the mean over pictures."""
+    return data.nearest_disc(images).distances.mean()
+
+
+# ---- lines ---------------------------------------------------------------------------------------
+
+
+def line_readings(made: dict[str, list]) -> dict[tuple[str, str], Tensor]:
+    """How far middles of lines are from the manifold and from the picture of the middle place."""
+    places = data.discs(256, 1).places
+    first, last = places.chunk(2)
+    true = data.draw_discs((first + last) / 2)
+    far = (first - last).norm(dim=1) > FAR
+    ends = data.draw_discs(first), data.draw_discs(last)
+
+    def middle(model) -> tuple[Tensor, Tensor]:
+        image = sampling.interpolate(*ends, points=3, model=model)[1]
+        return data.nearest_disc(image).distances, (image - true).flatten(1).norm(dim=1)
+
+    pixels = middle(None)
+    seeds = len(made["copier"])
+    readings = {("pixels", "off the manifold"): pixels[0].mean().expand(seeds)}
+    for kind in ("code of 2", "copier"):
+        found = [middle(model) for model in made[kind]]
+        copies = [measures.outputs(model, ends[0]) for model in made[kind]]
+        readings[f"copies, {kind}", "off the manifold"] = torch.stack(list(map(off, copies)))
+        readings[kind, "off the manifold"] = torch.stack([each[0].mean() for each in found])
+        for which, what in enumerate(("off the manifold", "from the true middle")):
+            for words, chosen in (("", far | True), (", far apart", far)):
+                readings[f"{kind} ÷ pixels{words}", what] = torch.stack(
+                    [each[which][chosen].mean() / pixels[which][chosen].mean() for each in found]
+                )
+    return readings
+
+
+def line_pictures(made: dict[str, list]) -> dict[str, Tensor]:
+    """One long line: in pixels, in both codes of the first nets, and the truth."""
+    ends = torch.tensor([[8.5, 9.0]]), torch.tensor([[18.5, 17.0]])
+    shares = torch.linspace(0, 1, 7)[:, None]
+    rows = {
+        name: sampling.interpolate(*map(data.draw_discs, ends), points=7, model=model)[:, 0]
+        for name, model in (
+            ("pixels", None),
+            ("copier", made["copier"][0]),
+            ("code of 2", made["code of 2"][0]),
+        )
+    }
+    return {**rows, "truth": data.draw_discs(torch.lerp(*ends, shares))}
+
+
+# ---- arrows --------------------------------------------------------------------------------------
+
+
+def taken_away(answer: Map, seed: int) -> tuple[Tensor, Tensor]:
+    """What share of noise a map takes away, across the manifold and along it."""
+    images, places = data.discs(256, 1)
+    noise = SIGMA * random.normal(images.shape, images, random.generator(seed))
+    arrows = (answer(images + noise) - images - noise).flatten(1)
+    tangents = torch.linalg.qr(data.disc_tangents(places).flatten(2).mT).Q  # (n, d, 2)
+    noise = noise.flatten(1)
+
+    def along(vectors: Tensor) -> Tensor:
+        return (tangents @ (tangents.mT @ vectors[..., None]))[..., 0]
+
+    def share(arrows: Tensor, noise: Tensor) -> Tensor:
+        return -(arrows * noise).sum() / noise.square().sum()
+
+    return (
+        share(arrows - along(arrows), noise - along(noise)),
+        share(along(arrows), along(noise)),
+    )
+
+
+def arrows_in_plane(answer: Map, points: int = 9) -> tuple[Tensor, Tensor]:
+    """Where discs on a lattice of places are sent: places before and after, (points², 2) each."""
+    places = data.place_grid(points)
+    return places, data.nearest_disc(answer(data.draw_discs(places))).places
+
+
+def arrows_across(answer: Map, heights: Sequence[float], seed: int = 0) -> tuple[Tensor, Tensor]:
+    """The same on a slice through the manifold, (n, 2) each, in grey levels.
+
+    First axis: along the manifold, from the middle, for a disc that goes across. Second axis: off
+    it, along one direction of white noise.
+    """
+    across = torch.linspace(SPAN[0] + 1, SPAN[1] - 1, 7)
+    middle = sum(SPAN) / 2
+    places = torch.stack([across, torch.full_like(across, middle)], 1)
+    images, tangents = data.draw_discs(places), data.disc_tangents(places)[:, 0]
+    speed = tangents.flatten(1).norm(dim=1)  # grey levels a pixel
+    white = random.normal(images.shape[1:], images, random.generator(seed))
+    normal = white / white.norm()
+    start, end = [], []
+    for height in heights:
+        x = images + height * normal
+        arrows = answer(x) - x
+        along = (arrows * tangents).flatten(1).sum(1) / speed
+        up = (arrows * normal).flatten(1).sum(1)
+        begin = torch.stack([(across - middle) * speed, torch.full_like(across, height)], 1)
+        start.append(begin)
+        end.append(begin + torch.stack([along, up], 1))
+    return torch.cat(start), torch.cat(end)
+
+
+# ---- walks ---------------------------------------------------------------------------------------
+
+
+def noisy_walk(answer: Map, start: Tensor, steps: int, seed: int) -> Tensor:
+    """x ← O(x + σe): the pictures at each of the stops up to `steps`, (stops, n, …)."""
+    source, x, seen = random.generator(seed), start, []
+    for step in range(1, steps + 1):
+        x = answer(x + SIGMA * random.normal(x.shape, x, source))
+        if step in STOPS:
+            seen.append(x)
+    return torch.stack(seen)
+
+
+def exact_walk(
+    start: Tensor, steps: int, draws: bool, seed: int, sigma: float = SIGMA
+) -> tuple[Tensor, Tensor]:
+    """Walk by the posterior of the data, which are the lattice's discs, all as likely.
+
+    Args:
+        start: discs, (n, 1, 28, 28).
+        steps: how many times x ← E[x | x̃], or x drawn from P(x | x̃); x̃ = x + σe.
+        draws: draw, or go to the mean.
+        seed: of the noise and the draws.
+        sigma: deviation of the noise.
+
+    Returns:
+        At the stops: places, or mean places, (stops, n, 2), and pictures, (stops, n, 1, 28, 28).
+    """
+    places = lattice()
+    known = data.draw_discs(places).flatten(1)  # (m, d)
+    half = known.square().sum(1) / 2
+    source = random.generator(seed)
+    x, path, seen = start.flatten(1), [], []
+    for step in range(1, steps + 1):
+        noisy = x + sigma * random.normal(x.shape, x, source)
+        posterior = ((noisy @ known.T - half) / sigma**2).softmax(1)  # (n, m)
+        if draws:
+            chosen = torch.multinomial(posterior, 1, generator=source)[:, 0]
+            x, place = known[chosen], places[chosen]
+        else:
+            x, place = posterior @ known, posterior @ places
+        if step in STOPS:
+            path.append(place)
+            seen.append(x.view(-1, 1, SIZE, SIZE))
+    return torch.stack(path), torch.stack(seen)
+
+
+def lattice() -> Tensor:
+    """Places in the middles of equal squares: spread like those drawn evenly, (LATTICE², 2)."""
+    middle = sum(SPAN) / 2
+    return middle + (data.place_grid(LATTICE) - middle) * (1 - 1 / LATTICE)
+
+
+def spread(places: Tensor) -> Tensor:
+    """Variance of places (…, 2) about the middle of the data, over that of the data."""
+    return (places - sum(SPAN) / 2).square().mean() / ((SPAN[1] - SPAN[0]) ** 2 / 12)
+
+
+def smooth_change(images: Tensor, far: Tensor, seed: int) -> Tensor:
+    """Images changed by smooth noise, each as far as `far` (n,) says."""
+    noise = random.normal(images.shape, images, random.generator(seed))
+    smooth = nn.functional.avg_pool2d(noise, 7, 1, 3)
+    return images + smooth * (far / smooth.flatten(1).norm(dim=1))[:, None, None, None]
+
+
+def run(seeds: int, steps: int, walkers: int, walk: int) -> Result:
+    """Lines, arrows and walks under three kinds of nets, and the controls; `walk` steps long."""
+    made = {kind: nets(kind, seeds, steps) for kind in KINDS}
+    train, test = shapes().train, shapes().test
+    unit = off(train.mean(0, keepdim=True))  # what knowing nothing but the mean picture leaves
+    filters: dict[str, Map] = {
+        "Wiener filter": measures.wiener_filter(train, SIGMA),
+        "mean picture": measures.mean_image(train),
+        "pixels": lambda x: x,
+    }
+    readings: dict[tuple[str, str], list] = {}
+
+    def note(name: str, what: str, value: Tensor) -> None:
+        readings.setdefault((name, what), []).append(float(value))
+
+    stops = [stop for stop in STOPS if stop <= walk]
+    hundred = sum(stop <= 100 for stop in stops) - 1
+    far: dict[str, list[Tensor]] = {}  # from the manifold, by stops
+    scattered: dict[str, list[Tensor]] = {}  # of places, by stops
+    shown: dict[str, Tensor] = {}  # walkers at the stops
+    ends: dict[str, Tensor] = {}  # where the walkers of the first unit are at the end
+    plane, across = {}, {}
+    heights = torch.linspace(-30, 30, 7).tolist()
+    start, begun = data.discs(walkers, 2)
+    for seed in range(seeds):
+        each = {kind: made[kind][seed] for kind in KINDS}
+        error = float(measures.clean_error(each["denoiser"], test).mean())
+        maps: dict[str, Map] = {
+            name: lambda x, model=model: measures.outputs(model, x) for name, model in each.items()
+        }
+        # A net that has hardly learned errs more than any blur.
+        maps["blur, as accurate"] = measures.matched_blur(test, min(error, 0.05))
+        maps |= filters
+        paths = {name: noisy_walk(answer, start, walk, seed) for name, answer in maps.items()}
+        narrow = each["code of 2"]
+        paths["code of 2, noise in code"] = sampling.manifold_walk(
+            narrow, start, walk, sigma=0.2 * measures.codes(narrow, test).std(0), seed=seed
+        )[stops]
+        gone = (paths["denoiser"][hundred] - start).flatten(1).norm(dim=1)
+        paths["smooth change as far"] = smooth_change(start, gone, seed)[None]
+        for name, answer in maps.items():
+            taken = taken_away(answer, seed)
+            note(name, "noise taken away across", taken[0])
+            note(name, "noise taken away along", taken[1])
+            if seed == 0:
+                plane[name] = arrows_in_plane(answer)
+                across[name] = arrows_across(answer, heights)
+        for name, path in paths.items():
+            found = [data.nearest_disc(images) for images in path]
+            last = found[min(hundred, len(found) - 1)]
+            note(name, "off the manifold, 100 steps", last.distances.mean() / unit)
+            moved = (last.places - begun).norm(dim=1)
+            note(name, "place moved, 100 steps", moved.mean())
+            if len(found) == len(stops):
+                row = torch.stack([one.distances.mean() / unit for one in found])
+                far.setdefault(name, []).append(row)
+                row = torch.stack([spread(one.places) for one in found])
+                scattered.setdefault(name, []).append(row)
+            if name in ("denoiser", "copier"):
+                note(name, "spread", torch.stack([spread(one.places) for one in found[-3:]]).mean())
+                note(name, "off the manifold, last step", found[-1].distances.mean() / unit)
+            if seed == 0:
+                shown[name], ends[name] = on_screen(path[:, :2]), found[-1].places
+        for name, draws in (("exact mean", False), ("exact draw", True)):
+            path, images = exact_walk(start, walk, draws, seed)
+            note(name, "spread", spread(path[-3:]))
+            note(name, "off the manifold, last step", off(images[-1]) / unit)
+            scattered.setdefault(name, []).append(torch.stack([spread(at) for at in path]))
+            if seed == 0:
+                shown[name], ends[name] = on_screen(images[:, :2]), path[-1]
+        note("data", "spread", spread(data.discs(walkers, 3 + seed).places))
+    show = {
+        "lines": {name: on_screen(row) for name, row in line_pictures(made).items()},
+        "plane": plane,
+        "across": across,
+        "stops": torch.tensor(stops),
+        "off": {name: torch.stack(rows) for name, rows in far.items()},
+        "spread": {name: torch.stack(rows) for name, rows in scattered.items()},
+        "walkers": shown,
+        "ends": ends,
+        "start": on_screen(start[:2]),
+    }
+    return Result({**line_readings(made), **readings}, {**show, "models": made}, tuple(show))
+
+
+def lines_picture(result: Result) -> Figure:
+    """A line between two places: in pixels, in two codes, and the truth."""
+    names = ("pixels", "copier", "code of 2", "truth")
+    return figures.grid([result.show["lines"][name] for name in names], labels=list(names))
+
+
+def plane_picture(result: Result, names: Sequence[str] = KINDS) -> Figure:
+    """The manifold as a plane: where each net sends the disc of each place."""
+    figure, axes = figures.canvas(1, len(names), height=3.1)
+    for ax, name in zip(axes, names, strict=True):
+        start, end = (result.show["plane"][name][i] for i in (0, 1))
+        figures.field(
+            end, start, end, title=name, xlabel="across, pixels", ylabel="down, pixels",
+            points_label="", arrows_label="", ax=ax,
+        )  # fmt: skip
+    return figure
+
+
+def across_picture(result: Result, names: Sequence[str] = KINDS) -> Figure:
+    """A slice through the manifold, the line at height 0: where each net sends pictures off it."""
+    figure, axes = figures.canvas(1, len(names), height=3.1)
+    for ax, name in zip(axes, names, strict=True):
+        start, end = (torch.as_tensor(result.show["across"][name][i]) for i in (0, 1))
+        figures.field(
+            start[start[:, 1] == 0], start, end, title=name, xlabel="along it",
+            ylabel="off it", points_label="", arrows_label="", ax=ax,
+        )  # fmt: skip
+    return figure
+
+
+def walkers_picture(result: Result, walker: int = 0) -> Figure:
+    """One walker at the stops, under each way to walk."""
+    names = ("denoiser", "copier", "code of 2, noise in code", "exact mean", "exact draw")
+    return figures.grid(
+        [
+            torch.cat([torch.as_tensor(result.show["start"])[[walker]], walk[:, walker]])
+            for walk in (torch.as_tensor(result.show["walkers"][name]) for name in names)
+        ],
+        labels=[name.replace(", ", ",\n") for name in names],
+        columns=["0", *map(str, result.show["stops"].tolist())],
+        cell=0.9,
+    )
+
+
+def picture(result: Result) -> Figure:
+    """How far walkers are from the manifold, and how widely they are spread over it, by steps."""
+    figure, axes = figures.canvas(1, 2, height=3.6)
+    names = ("denoiser", "copier", "code of 2, noise in code", "Wiener filter")
+    figures.curves(
+        result.show["stops"],
+        {name: result.show["off"][name] for name in names},
+        lines={"mean picture": 1.0},
+        xlabel="steps",
+        ylabel="distance to the manifold",
+        logx=True,
+        logy=True,
+        legend="above",
+        ax=axes[0],
+    )
+    figures.curves(
+        result.show["stops"],
+        {name: result.show["spread"][name] for name in ("denoiser", "exact mean", "exact draw")},
+        lines={"data": 1.0},
+        xlabel="steps",
+        ylabel="variance of places",
+        logx=True,
+        legend="above",
+        ax=axes[1],
+    )
+    return figure
+
+
+EXPERIMENT = Experiment(
+    claims=(LINE, WALK, MEAN),
+    run=run,
+    short={"seeds": 3, "steps": 5, "walkers": 8, "walk": 3},
+    full={"seeds": 6, "steps": 6000, "walkers": 192, "walk": 300},
+    picture=picture,
+)

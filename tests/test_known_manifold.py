@@ -1,0 +1,72 @@
+"""Arrows and walks on the known manifold, and the loop of Badger's page, against what is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aelib import data, measures
+from aelib.experiments import known_manifold, own_loop
+
+
+def test_noise_is_taken_away_across_and_along_as_it_should_be():
+    across, along = known_manifold.taken_away(lambda x: x, seed=0)
+    assert max(abs(float(across)), abs(float(along))) < 1e-6
+    mean = measures.mean_image(known_manifold.shapes().train)
+    assert [float(share) for share in known_manifold.taken_away(mean, seed=0)] == pytest.approx(
+        [1, 1], abs=0.15
+    )
+
+    def project(x):
+        return data.draw_discs(data.nearest_disc(x).places)
+
+    across, along = known_manifold.taken_away(project, seed=0)
+    assert float(across) == pytest.approx(1, abs=0.02)
+    assert abs(float(along)) < 0.2
+
+
+def test_drawing_from_the_posterior_keeps_the_data_and_the_mean_does_not():
+    start = data.discs(600, seed=4).images
+    places, pictures = known_manifold.exact_walk(start, 30, draws=True, seed=0)
+    assert known_manifold.off(pictures[-1]) < 1e-3
+    assert float(known_manifold.spread(places[-1])) == pytest.approx(1, abs=0.12)
+    places, pictures = known_manifold.exact_walk(start, 30, draws=False, seed=0)
+    assert known_manifold.off(pictures[-1]) > 0.1
+    assert float(known_manifold.spread(places[-1])) < 0.97
+
+
+def test_the_lattice_is_spread_like_the_data():
+    lattice = known_manifold.lattice()
+    assert len(lattice) == known_manifold.LATTICE**2
+    assert float(known_manifold.spread(lattice)) == pytest.approx(1, abs=0.005)
+    even = data.discs(20_000).places
+    assert float(known_manifold.spread(even)) == pytest.approx(1, abs=0.02)
+
+
+def test_arrows_of_a_map_that_does_nothing_have_no_length():
+    start, end = known_manifold.arrows_in_plane(lambda x: x, points=3)
+    assert torch.allclose(start, end, atol=1e-3)
+    start, end = known_manifold.arrows_across(lambda x: x, [-1.0, 0.0, 1.0])
+    assert torch.equal(start, end)
+
+
+def test_a_smooth_change_goes_as_far_as_it_is_told():
+    images, far = data.discs(3).images, torch.tensor([0.5, 1.0, 2.0])
+    changed = known_manifold.smooth_change(images, far, seed=0)
+    assert torch.allclose((changed - images).flatten(1).norm(dim=1), far)
+
+
+def test_the_page_s_loop_mixes_copies_and_noise_by_its_schedule():
+    calls = []
+
+    def copy(x):
+        calls.append(len(x))
+        return x
+
+    drawn = own_loop.published_loop(copy, 5, 4000, (1, 2, 2), seed=0)
+    assert calls == [4000] * 5
+    variance = own_loop.SIGMA**2
+    for n in range(1, 5):  # a ← c·a + d·noise
+        variance = (n / 5) ** 2 * variance + (1 - n / 5) ** 2 * own_loop.SIGMA**2
+    assert float(drawn.mean()) == pytest.approx(own_loop.MEAN, abs=0.005)
+    assert float(drawn.var()) == pytest.approx(variance, rel=0.05)
