@@ -75,7 +75,7 @@ def ex_5_linear(answer: Any) -> None:
         for _ in range(t):
             code = end @ U.T
             end = (code + 0.5 * torch.randn(code.shape, generator=source).double()) @ V.T
-        scale = end.std(0).max()
+        scale = float(end.std(0).max())
         assert torch.allclose(torch.as_tensor(mean).double(), end.mean(0), atol=0.02 * scale), (
             f"After {t} steps 200,000 walkers have another mean. Follow the code: what takes it "
             "from one encoding to the next?"

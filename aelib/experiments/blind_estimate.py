@@ -130,7 +130,9 @@ def run(seeds: int, steps: int, images: int) -> Result:
     readings["trained − by hand"] = [each - hand for each in readings["trained"]]
     for sigma in (0.1, 0.4):
         near = (levels - sigma).abs() < 0.05
-        readings[f"trained, bias at σ = {sigma}"] = (estimates["trained"] - levels)[:, near].mean(1)
+        readings[f"trained, bias at σ = {sigma}"] = (
+            (estimates["trained"] - levels)[:, near].mean(1).tolist()
+        )
     shown = slice(0, 200)
     show = {
         "levels": levels[shown],

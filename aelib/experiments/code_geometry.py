@@ -48,8 +48,9 @@ CLAIM = Claim(
 
 def run(seeds: int, steps: int, n: int) -> Result:
     """Spectra and neighbours of codes: copier, untrained, narrow code, denoiser; and of pixels."""
-    assert digits().train_labels is not None
-    train, labels = digits().train[:n], digits().train_labels[:n]
+    known = digits().train_labels
+    assert known is not None
+    train, labels = digits().train[:n], known[:n]
     copier = copiers(seeds, steps)
     nets = {
         "copier": copier,

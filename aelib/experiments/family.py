@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ def dense(shape: Sequence[int], code: float = CODE) -> models.MLPAutoencoder:
 def sparse(shape: Sequence[int], k: float) -> nn.Module:
     """The same with a code of which k units are on at a time."""
     net = dense(shape)
-    net.encoder.append(TopK(int(k)))
+    cast(nn.Sequential, net.encoder).append(TopK(int(k)))
     return net
 
 
@@ -260,7 +260,7 @@ class Row(NamedTuple):
 
 
 def measured(
-    nets: Sequence[nn.Module],
+    nets: Sequence[Any],
     images: data.Images,
     first: int,
     draws: int,
@@ -377,10 +377,7 @@ def run(
     members: Sequence[str] = tuple(MEMBERS),
     first: int = 20,
 ) -> Result:
-    """Every member at its middle setting, on digits of 28 × 28.
-
-    The nets are others than those of `family_knobs`, whose seeds are below `first`.
-    """
+    """Every member at its middle setting, on digits of 28 × 28; seeds from `first` on."""
     images = digits("mnist").take(train)
     rows = {
         name: measured(
@@ -439,7 +436,7 @@ def picture(result: Result) -> Figure:
             xlabel=label,
             number=number,
             controls=[name for name in rows if name not in MEMBERS or name == "plain"],
-            intervals={name: measures.interval(row) for name, row in rows.items()},
+            intervals={name: measures.interval(list(row)) for name, row in rows.items()},
             ax=ax,
         )
     return figure

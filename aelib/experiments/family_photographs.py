@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -99,7 +99,7 @@ def run(
             if net is nets[0]:
                 pictures["copies"][name] = on_screen(measures.outputs(net, images.test[:4]))
                 pictures["units"][name] = on_screen(as_grey(moved[:4]))
-                samples = sampling.decode(net, density(code, 4, seed)[0])
+                samples = sampling.decode(cast(Any, net), density(code, 4, seed)[0])
                 pictures["samples"][name] = on_screen(samples)
         table[name] = {column: np.array(row) for column, row in rows.items()}
     flat, other = images.train.flatten(1), more.flatten(1)

@@ -141,7 +141,7 @@ def shapes() -> data.Images:
     return data.Images("shapes", data.discs(TRAIN, 0).images, data.discs(256, 1).images)
 
 
-def nets(kind: str, seeds: int, steps: int) -> list[nn.Module]:
+def nets(kind: str, seeds: int, steps: int) -> list[models.MLPAutoencoder]:
     """Nets of 784 → 256 → … → 784, their code of 256 numbers or of 2."""
     code = 2 if kind == "code of 2" else None
     objective = objectives.denoise(data.gaussian(SIGMA)) if kind == "denoiser" else objectives.copy

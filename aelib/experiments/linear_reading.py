@@ -57,9 +57,10 @@ def read_right(
     strengths: Sequence[float] = STRENGTHS,
 ) -> float:
     """Per cent of test digits read right; a mean over labelled draws."""
-    assert digits().train_labels is not None
-    assert digits().test_labels is not None
-    labels, truth = digits().train_labels[: len(train)], digits().test_labels[: len(test)]
+    labels, truth = digits().train_labels, digits().test_labels
+    assert labels is not None
+    assert truth is not None
+    labels, truth = labels[: len(train)], truth[: len(test)]
     chosen = [labelled(labels, per_class, 10 * seed + draw) for draw in range(draws)]
     right = measures.logistic_probe(
         [train[picks] for picks in chosen],
@@ -104,8 +105,8 @@ def run(
     accuracy = {  # each (seeds, numbers of labels)
         name: torch.tensor(
             [
-                [read_right(*pair, count, seed, draws, strengths) for count in counts]
-                for seed, pair in enumerate(pairs)
+                [read_right(one, other, count, seed, draws, strengths) for count in counts]
+                for seed, (one, other) in enumerate(pairs)
             ]
         )
         for name, pairs in descriptions.items()

@@ -162,7 +162,7 @@ def picture(result: Result) -> Figure:
             xlabel=label,
             number=number,
             controls=[name for name in seen if name != "masked"],
-            intervals={name: measures.interval(row) for name, row in rows.items()},
+            intervals={name: measures.interval(list(row)) for name, row in rows.items()},
             lines={"pixels": float(pixels.mean())} if rows is wrong else None,
             ax=ax,
         )

@@ -160,7 +160,7 @@ def span(codes: Tensor) -> Span:
 
 def drawn(
     nets: Sequence[Any], codes: Sequence[Tensor], width: int, steps: int, n: int, draws: int
-) -> tuple[Tensor, list[nn.Module]]:
+) -> tuple[Tensor, list[DenseDenoiser]]:
     """Digits by diffusion on each net's code, (draws, seeds, n, 1, 28, 28), and its models."""
     spans = [span(each) for each in codes]
     inputs = [where.to_unit(each) for where, each in zip(spans, codes, strict=True)]
@@ -235,8 +235,9 @@ def run(
     mixture = in_pixels(train, components)
     readings: dict[Any, Any] = {}
     pictures: dict[str, Tensor] = {"real": on_screen(test[:10])}
+    costs: list[float] = []  # of the narrow code's nets, and of a step of the U-Net
     for name in codes:
-        nets = trained(name, images, seeds, width, steps)
+        nets: Sequence[Any] = trained(name, images, seeds, width, steps)
         with torch.no_grad():
             of_train = [each.encode(train) for each in nets]
             copies = torch.stack([each(test) for each in nets])
@@ -261,9 +262,12 @@ def run(
         if name == NARROW:
             times = torch.zeros(8, dtype=torch.int64)
             x = of_train[0][:8, :, None, None]
-            ours = steps * (cost(nets[0], train[:8]) + cost(denoisers[0], x, times))
-            theirs = cost(build(width=unet), train[:8], times)
+            costs = [
+                steps * (cost(nets[0], train[:8]) + cost(denoisers[0], x, times)),
+                cost(build(width=unet), train[:8], times),
+            ]
     unets = models.replicate(lambda: build(width=unet), seeds)
+    ours, theirs = costs
     equal = max(1, round(ours / theirs))
     fit(unets, train, objective=objectives.diffusion(SCHEDULE, TARGET), steps=equal, lr=4e-3,
         schedule="cosine", label="U-Net")  # fmt: skip

@@ -135,8 +135,10 @@ def net(place: Place, seed: int | None = None, sample: Tensor | None = None) -> 
         if place.net == LITE0:
             return models.classifier(LITE0, "imagenet", size=place.size)
         return classifier(place.net)
+    assert sample is not None, "a net that never was trained is calibrated on a sample"
     if place.net == LITE0:
         model = models.classifier(LITE0, size=place.size, seed=random.moved(seed))
+        assert place.forward is not None
         sample = place.forward(nn.Identity(), sample)
     else:
         (model,) = models.replicate(KINDS[place.net].build, 1, first=random.moved(seed))

@@ -60,6 +60,9 @@ class SparseAutoencoder(Autoencoder):
     (torch.Size([3, 256]), [5, 5, 5])
     """
 
+    encoder: nn.Linear
+    decoder: UnitColumns
+
     def __init__(self, shape: Sequence[int], code: int, k: int | None = None):
         shape = checks.shape(shape)
         code = checks.whole(code, "code", least=1)
