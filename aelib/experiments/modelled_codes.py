@@ -111,7 +111,7 @@ def copier(code: int, width: int) -> models.MLPAutoencoder:
     return models.MLPAutoencoder(SHAPE, width=width, depth=5, code=code)
 
 
-def trained(name: str, images: Images, seeds: int, width: int, steps: int) -> list[nn.Module]:
+def trained(name: str, images: Images, seeds: int, width: int, steps: int) -> list[Any]:
     """Nets with `encode` and `decode`, one a seed, for a name in `CODES`."""
     if name == "pixels":
         return [Pixels()] * seeds
@@ -237,7 +237,7 @@ def run(
     pictures: dict[str, Tensor] = {"real": on_screen(test[:10])}
     costs: list[float] = []  # of the narrow code's nets, and of a step of the U-Net
     for name in codes:
-        nets: Sequence[Any] = trained(name, images, seeds, width, steps)
+        nets = trained(name, images, seeds, width, steps)
         with torch.no_grad():
             of_train = [each.encode(train) for each in nets]
             copies = torch.stack([each(test) for each in nets])
