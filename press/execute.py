@@ -90,7 +90,7 @@ async def run(
         content,
         kernel_name="python3",
         timeout=timeout,
-        startup_timeout=timeout,  # a kernel on a busy machine may need more than a minute
+        startup_timeout=max(timeout, 300),  # a kernel on a busy machine may need over a minute
         allow_errors=on_error == "go on",
         record_timing=False,
         coalesce_streams=True,

@@ -133,8 +133,8 @@ def restart_unused(model: VQAutoencoder, images: Tensor, seed: int | torch.Gener
 
     Source: Dhariwal et al. (2020), arXiv 2005.00341, section 3, "random restarts"; chapter 6.
 
-    >>> model = VQAutoencoder((1, 2, 2), width=4, code=2, slots=1, words=8)
-    >>> images = torch.rand(100, 1, 2, 2)
+    >>> model = VQAutoencoder((1, 4, 4), width=32, code=2, slots=1, words=8)
+    >>> images = torch.rand(100, 1, 4, 4)
     >>> restart_unused(model, images) > 0
     True
     """

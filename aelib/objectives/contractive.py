@@ -63,7 +63,7 @@ def contractive(beta: float, part: str = "copy") -> Contractive:
     section 2, for the whole map; chapter 6.
 
     >>> objective = contractive(0.0)
-    >>> objective(lambda images: images + 0.5, torch.zeros(2, 1, 8, 8))
+    >>> objective(lambda images: images + 0.5, torch.zeros(2, 1, 8, 8)).detach()
     tensor([0.2500, 0.2500])
     """
     beta = checks.number(beta, "beta", least=0)
