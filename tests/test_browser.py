@@ -92,7 +92,7 @@ def test_a_page_opens_cleanly_for_everyone(browser, page: str, theme: str) -> No
         assert overflow(tab) <= 0
         assert not barriers(tab)
         tab.set_viewport_size(PHONE)
-        tab.wait_for_timeout(400)  # the theme makes what scrolls reachable by keyboard, in a while
+        tab.wait_for_timeout(1500)  # the theme makes what scrolls reachable by keyboard, in a while
         assert overflow(tab) <= 0, "the page scrolls sideways on a phone"
         assert theme == "dark" or not barriers(tab)  # what a phone changes is no colour
     finally:
