@@ -32,7 +32,7 @@ from nbformat import NotebookNode
 from press import environment, ledger, names
 from press.files import ROOT, write_whole
 from press.notebooks import Notebook, notebooks, read
-from press.stored import FRONT, FRONT_MACHINE, digest_of, front_machine, front_picture, settle
+from press.stored import FRONT, digest_of, front_picture, settle
 
 T = TypeVar("T")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -143,10 +143,9 @@ async def renew(path: Path, timeout: int, force: bool) -> bool:
         return False
     if text != path.read_bytes():
         write_whole(path, text)
-    fronts = ((FRONT[1], front_picture(result)), (FRONT_MACHINE[1], front_machine(result)))
-    for asset, content in fronts:
-        if content and path.is_relative_to(ROOT) and content != asset.read_bytes():
-            write_whole(asset, content)
+    picture = front_picture(result)
+    if picture and path.is_relative_to(ROOT) and picture != FRONT[1].read_bytes():
+        write_whole(FRONT[1], picture)
     stays = [cell.outputs for cell in notebook.code] == [cell.outputs for cell in result.code]
     outcome = "it says what was stored, which stays" if stays else "its new outputs are stored"
     print(f"{shown(path)}: done in {seconds} s; {outcome}", flush=True)

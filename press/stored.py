@@ -25,7 +25,6 @@ from press.files import ROOT, digest
 from press.notebooks import Notebook
 
 FRONT = ("fig-one-image", ROOT / "assets" / "front.png")  # the picture of README and front page
-FRONT_MACHINE = ("play-machine", ROOT / "assets" / "machine.html")  # and its small explorer
 MADE_FROM = ("aelib/**/*", "requirements.lock")  # besides the notebook's own code
 GLUED = "application/papermill.record/text/plain"
 MOVES = re.compile(r"<data[^>]*>[^<]*</data>")  # what a card marks as measured
@@ -194,17 +193,4 @@ def front_picture(notebook: Notebook) -> bytes | None:
         for output in cell.outputs:
             if output.get("metadata", {}).get("figure", {}).get("name") == FRONT[0]:
                 return base64.b64decode(output.data["image/png"])
-    return None
-
-
-def front_machine(notebook: Notebook) -> bytes | None:
-    """The front page's small sister of an explorer, if this notebook made that: no caption."""
-    name = FRONT_MACHINE[0]
-    for cell in notebook.code:
-        for output in cell.outputs:
-            page = output.get("data", {}).get("text/html", "")
-            if f'id="{name}"' in page:
-                page = re.sub(r"<figcaption.*?</figcaption>\n", "", page, count=1, flags=re.DOTALL)
-                page = page.replace('class="aelib-play', 'class="small aelib-play', 1)
-                return (page.replace(name, "play-front").rstrip() + "\n").encode()
     return None

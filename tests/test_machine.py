@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from aelib import data, figures, measures, models, random
+from press.sphinx_ext.explorers import small
 
 ROOT = Path(__file__).resolve().parents[1]
 AXE = (ROOT / "tests" / "axe" / "axe.min.js").read_text(encoding="utf-8")
@@ -355,8 +356,10 @@ def test_a_finger_draws_and_the_page_stays(chromium, file):
 
 def test_the_front_pages_sister_has_two_experiments_and_no_more_to_set(chromium, tmp_path):
     path = tmp_path / "page.html"
-    small = make(name="play-front").html.replace('class="aelib-play', 'class="small aelib-play', 1)
-    path.write_text(f"<!doctype html><meta charset='utf-8'><main>{small}</main>", encoding="utf-8")
+    sister = small(make(name="play-machine").html, "play-machine")
+    assert "<figcaption" not in sister
+    assert sister.count('id="play-machine-small"') == 1
+    path.write_text(f"<!doctype html><meta charset='utf-8'><main>{sister}</main>", encoding="utf-8")
     tab = opened(chromium, path)
     tab.wait_for_selector('[data-part="views"]:not([hidden])')
     seen = "[...document.querySelectorAll('button')].filter(one => one.checkVisibility())"

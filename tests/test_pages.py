@@ -24,7 +24,7 @@ from press import build
 from press.address import pages, pages_of, present
 from press.ledger import disagreements, ledger
 from press.notebooks import Notebook, notebooks
-from press.stored import FRONT, FRONT_MACHINE, digest_of, front_machine, front_picture
+from press.stored import FRONT, digest_of, front_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
@@ -291,11 +291,15 @@ def test_figures_have_names_of_their_own() -> None:
     assert len(names) == len(set(names))
 
 
+def test_the_front_page_has_the_small_machine_once() -> None:
+    front = soup("index")
+    assert len(front.select("#play-machine-small.small")) == 1
+    assert len(soup("chapters/02_memorisation").select("#play-machine")) == 1
+
+
 def test_the_front_picture_is_the_one_a_chapter_draws() -> None:
     pictures = [picture for book in NOTEBOOKS if (picture := front_picture(book))]
     assert pictures == [FRONT[1].read_bytes()]
-    machines = [machine for book in NOTEBOOKS if (machine := front_machine(book))]
-    assert machines == [FRONT_MACHINE[1].read_bytes()]
 
 
 # --- The repository's address --------------------------------------------------------------------
