@@ -356,7 +356,9 @@ def test_a_finger_draws_and_the_page_stays(chromium, file):
 
 def test_the_front_pages_sister_has_two_experiments_and_no_more_to_set(chromium, tmp_path):
     path = tmp_path / "page.html"
-    sister = small(make(name="play-machine").html, "play-machine")
+    whole = make(name="play-machine", caption="What to see.").html
+    sister = small(whole, "play-machine")
+    assert "<figcaption" in whole
     assert "<figcaption" not in sister
     assert sister.count('id="play-machine-small"') == 1
     path.write_text(f"<!doctype html><meta charset='utf-8'><main>{sister}</main>", encoding="utf-8")
