@@ -66,3 +66,10 @@ def test_an_untrained_classifier_can_be_asked_too():
     model = models.SmallResNet((3, 32, 32), 10).eval()
     found = inversion.invert_features(model, torch.rand(2, 256), "stage3", (3, 32, 32), steps=3)
     assert found.shape == (2, 3, 32, 32)
+
+
+def test_along_sees_the_direction_from_the_origin_and_not_how_far():
+    along = inversion.Along(torch.tensor([1.0, 1.0]))
+    target = torch.tensor([[1.0, 2.0]])  # straight up from the origin
+    seen = torch.tensor([[1.0, 9.0], [3.0, 1.0], [1.0, 0.0]])
+    assert along(seen, target.expand(3, 2)).tolist() == pytest.approx([0.0, 1.0, 2.0])

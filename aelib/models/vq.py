@@ -118,7 +118,8 @@ def restart_unused(model: VQAutoencoder, images: Tensor, seed: int | torch.Gener
     """Put each word that none of these images uses onto a piece of one of their codes.
 
     Call it now and then in a training, with a batch or more:
-    `fit(net, images, callback=lambda at: [restart_unused(n, images) for n in at["models"]], …)`.
+    `fit(net, images, callback=lambda at: [restart_unused(n, images) for n in at["models"]], …)`;
+    `objectives.quantized` trains several nets side by side, so that the change lasts.
 
     Args:
         model: changed in place.

@@ -72,7 +72,8 @@ def fit(
             gradients and in eval mode.
         callback: called at every record, likewise, with a dict: "step"; "loss", one number a model;
             "metrics", by name, one number a model; "models", the list of them. Metrics and
-            callback see the models on the device they came from, as the data there is.
+            callback see the models on the device they came from, as the data there is. What a
+            callback changes in them lasts with vmap=False only: one graph has its own copies.
         checkpoint: a file (`torch.save`'s) written at every record, whole or not at all.
         resume: go on from the checkpoint if there is one; the end is bit for bit that of an
             unbroken run on the same machine. `steps` may be larger than before.
