@@ -91,7 +91,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def recalled(nets: Sequence, sets: Sequence[Tensor], starts: Tensor, times: int) -> Tensor:
-    """H of each map and its set: the share of the starts that it takes to a training image, (nets,).
+    """H of each map and its set, (nets,): the share of the starts taken to a training image.
 
     Nets are iterated as one map, where they are; `measures.memory` looks at where they end.
     """
