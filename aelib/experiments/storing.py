@@ -76,6 +76,7 @@ FEW = Claim(
     seen_before="prototype",
 )
 
+PASSES = 20  # at a time, through nets that are iterated as one map
 FIT = 1e-3  # of the training variance missed: where nets are compared
 FITTED = (("16 images, narrow net", 16, 0), ("64 images, narrow net", 64, 0),
           ("64 images, wide net", 64, 1), ("256 images, wide net", 256, 1))  # fmt: skip
@@ -93,19 +94,22 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 def recalled(nets: Sequence, sets: Sequence[Tensor], starts: Tensor, times: int) -> Tensor:
     """H of each map and its set, (nets,): the share of the starts taken to a training image.
 
-    Nets are iterated as one map, where they are; `measures.memory` looks at where they end.
+    Nets are iterated as one map, where they are, `times` rounded up to a multiple of `PASSES`;
+    `measures.memory` looks at where they end.
     """
     maps = list(nets)
     if isinstance(maps[0], nn.Module):
         weights, _ = torch.func.stack_module_state(maps)
 
-        def once(weights: dict[str, Tensor], images: Tensor) -> Tensor:
-            return torch.func.functional_call(nets[0], weights, (images,))
+        def some(weights: dict[str, Tensor], images: Tensor) -> Tensor:
+            for _ in range(PASSES):
+                images = torch.func.functional_call(nets[0], weights, (images,))
+            return images
 
         ends = starts.expand(len(maps), *starts.shape)
         with torch.no_grad():
-            for _ in range(times):
-                before, ends = ends, torch.func.vmap(once)(weights, ends)
+            for _ in range(0, times, PASSES):
+                before, ends = ends, torch.func.vmap(some)(weights, ends)
                 if torch.equal(before, ends):
                     break
         maps, times = [lambda _, end=end: end for end in ends], 1
@@ -142,7 +146,12 @@ def missed(nets: Sequence, sets: Sequence[Tensor]) -> np.ndarray:
 
 
 def follow(
-    sets: Sequence[Tensor], width: int, steps: int, digits: data.Images, records: int = 24
+    sets: Sequence[Tensor],
+    width: int,
+    steps: int,
+    digits: data.Images,
+    records: int = 24,
+    times: int = 300,
 ) -> dict:
     """Training variance missed and H along a training, both (nets, records)."""
     nets, n = build(sets, width=width), len(sets[0])
@@ -152,7 +161,7 @@ def follow(
 
     def note(now: dict) -> None:
         nets = now["models"]
-        found.append((missed(nets, sets), recalled(nets, sets, starts, times=300).numpy()))
+        found.append((missed(nets, sets), recalled(nets, sets, starts, times).numpy()))
 
     fit(nets, sets, steps=steps, batch_size=min(n, 64), log_at=logs, callback=note)
     errors, recall = (np.stack(rows, 1) for rows in zip(*found, strict=True))
@@ -199,7 +208,7 @@ def run(
         own = [images.cpu() for images in sets]
         note(measures.pca_filter(own), own, f"{n} images", "PCA, ")  # all that they span
     for name, n, wide in FITTED:
-        followed[name] = follow(sets_of(n), widths[wide], until, digits, records)
+        followed[name] = follow(sets_of(n), widths[wide], until, digits, records, times)
         errors, recalled = at_fit(followed[name])
         readings[f"missed there, {name}"] = errors
         readings[f"H at equal fit, {name}"] = recalled
