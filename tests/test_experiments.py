@@ -366,6 +366,13 @@ def test_what_should_not_matter_is_varied_and_kept(laboratory, tmp_path, monkeyp
     card = experiments.card("9.1", plain(3), tmp_path)
     assert (card.stable, card.verdict) == (False, "undecided")
 
+    asked.clear()
+    with monkeypatch.context() as elsewhere:  # seconds of a faster machine say nothing here
+        elsewhere.setattr(room.runtime, "machine", lambda: "another")
+        experiments.vary("9.1", tmp_path)
+    assert [length for length, _ in asked] == ["short"] * 5
+    rows = experiments.kept("9.1", tmp_path).stability
+
     failed = types.SimpleNamespace(returncode=1, stdout="", stderr="Traceback\nMemoryError")
     monkeypatch.setattr(room.subprocess, "run", lambda *command, **options: failed)
     with pytest.raises(RuntimeError, match=r"claim 9\.1, .*: MemoryError"):

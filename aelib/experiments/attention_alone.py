@@ -194,6 +194,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM, DOT_PRODUCT),
     run=run,
     short={"seeds": 3, "steps": 10, "size": 8},
-    full={"seeds": 6, "steps": 600, "size": 8},
+    full={"seeds": 6, "steps": 3000, "size": 8},
     picture=picture,
 )

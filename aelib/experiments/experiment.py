@@ -263,8 +263,9 @@ FULL_IF_UNDER = 600  # seconds for all of them together, by what the full run to
 def vary(id: str, folder: str | Path | None = None, jobs: int = 1) -> list[Path]:
     """Run the experiment of claim `id` again with what should not matter changed; keep verdicts.
 
-    Each of `VARIATIONS` is a process of its own: at full length where all of them together take
-    under ten minutes, else short, and then the short run is made once more with nothing changed.
+    Each of `VARIATIONS` is a process of its own: at full length where the full run was made on a
+    machine like this one, and all of them together take under ten minutes; else short, and then
+    the short run is made once more with nothing changed.
 
     Args:
         id: such as "2.5"; the other claims of its experiment are judged with it.
@@ -279,8 +280,10 @@ def vary(id: str, folder: str | Path | None = None, jobs: int = 1) -> list[Path]
     home = runtime.check_writable(HOME if folder is None else folder, "a measurement")
     full_result(id, home)  # or there is nothing to vary
     runs = [(each, kept(each.id, home)) for each in experiment.claims]
-    seconds = max(int(run.record["seconds"]) for _, run in runs if run)
-    length = "full" if seconds * len(VARIATIONS) < FULL_IF_UNDER else "short"
+    records = [run.record for _, run in runs if run]
+    here = all(record["machine"] == runtime.machine() for record in records)  # a GPU's are faster
+    seconds = max(int(record["seconds"]) for record in records)
+    length = "full" if here and seconds * len(VARIATIONS) < FULL_IF_UNDER else "short"
     changes: list[str | None] = [*VARIATIONS] if length == "full" else [None, *VARIATIONS]
 
     def again(change: str | None) -> dict[str, list[float]]:

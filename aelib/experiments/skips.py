@@ -120,5 +120,5 @@ EXPERIMENT = Experiment(
     short={"seeds": 3, "steps": 40, "kinds": ["no skips", "skips"], "control_steps": 20},
     full={"seeds": 6, "steps": 1500, "kinds": list(SKIPS), "control_steps": 1500},
     picture=picture,
-    chunk=5,
+    chunk=1,
 )

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from aelib import checks, data, figures, fit, measures, models, random
 from aelib.claims import Claim, above, below, label
@@ -75,6 +76,7 @@ FEW = Claim(
     seen_before="prototype",
 )
 
+PASSES = 20  # at a time, through nets that are iterated as one map
 FIT = 1e-3  # of the training variance missed: where nets are compared
 FITTED = (("16 images, narrow net", 16, 0), ("64 images, narrow net", 64, 0),
           ("64 images, wide net", 64, 1), ("256 images, wide net", 256, 1))  # fmt: skip
@@ -89,22 +91,52 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+def recalled(nets: Sequence, sets: Sequence[Tensor], starts: Tensor, times: int) -> Tensor:
+    """H of each map and its set, (nets,): the share of the starts taken to a training image.
+
+    Nets are iterated as one map, where they are, `times` rounded up to a multiple of `PASSES`;
+    `measures.memory` looks at where they end.
+    """
+    maps = list(nets)
+    if isinstance(maps[0], nn.Module):
+        weights, _ = torch.func.stack_module_state(maps)
+
+        def some(weights: dict[str, Tensor], images: Tensor) -> Tensor:
+            for _ in range(PASSES):
+                images = torch.func.functional_call(nets[0], weights, (images,))
+            return images
+
+        ends = starts.expand(len(maps), *starts.shape)
+        with torch.no_grad():
+            for _ in range(0, times, PASSES):
+                before, ends = ends, torch.func.vmap(some)(weights, ends)
+                if torch.equal(before, ends):
+                    break
+        maps, times = [lambda _, end=end: end for end in ends], 1
+    return measures.memory(maps, sets, starts, times=times).recalled.float().mean(1).cpu()
+
+
 def stored(
     nets: Sequence, sets: Sequence[Tensor], digits: data.Images, times: int = 500
 ) -> tuple[Tensor, Tensor]:
     """For each model and its set: the share returned nearer to a training image, and H."""
-    nearer = measures.nearer_training(nets, digits.test, sets)
-    recall = measures.memory(nets, sets, digits.test[:60], times=times)
-    return nearer.float().mean(1), recall.recalled.float().mean(1)
+    test = digits.test.to(sets[0].device)
+    nearer = measures.nearer_training(nets, test, sets).float().mean(1).cpu()
+    return nearer, recalled(nets, sets, test[:60], times)
+
+
+def build(sets: Sequence[Tensor], **options) -> list[models.MLPAutoencoder]:
+    """One net for each set of digits, where the digits are."""
+    shape = checks.shape(sets[0].shape[1:])
+    options = {"width": 128, "depth": 5, **options}
+    nets = models.replicate(lambda: models.MLPAutoencoder(shape, **options), len(sets))
+    return [net.to(sets[0].device) for net in nets]
 
 
 def train(sets: Sequence[Tensor], steps: int, **options) -> list[models.MLPAutoencoder]:
-    """One net for each set of digits."""
-    shape, n = checks.shape(sets[0].shape[1:]), len(sets[0])
-    options = {"width": 128, "depth": 5, **options}
-    nets = models.replicate(lambda: models.MLPAutoencoder(shape, **options), len(sets))
-    if steps:
-        fit(nets, sets, steps=steps, batch_size=min(n, 64), label=f"{n} digits")
+    """One net for each set of digits, trained on it."""
+    nets, n = build(sets, **options), len(sets[0])
+    fit(nets, sets, steps=steps, batch_size=min(n, 64), label=f"{n} digits")
     return nets
 
 
@@ -114,21 +146,26 @@ def missed(nets: Sequence, sets: Sequence[Tensor]) -> np.ndarray:
 
 
 def follow(
-    sets: Sequence[Tensor], width: int, steps: int, digits: data.Images, records: int = 8
+    sets: Sequence[Tensor],
+    width: int,
+    steps: int,
+    digits: data.Images,
+    records: int = 24,
+    times: int = 300,
 ) -> dict:
     """Training variance missed and H along a training, both (nets, records)."""
-    shape, n = checks.shape(sets[0].shape[1:]), len(sets[0])
-    nets = models.replicate(lambda: models.MLPAutoencoder(shape, width=width, depth=5), len(sets))
-    logs = sorted({1, *np.geomspace(max(2, steps // 30), steps, records).astype(int).tolist()})
+    nets, n = build(sets, width=width), len(sets[0])
+    logs = sorted({1, *np.geomspace(max(2, steps // 100), steps, records).astype(int).tolist()})
+    starts = digits.test[:40].to(sets[0].device)
     found: list[tuple] = []
 
     def note(now: dict) -> None:
-        recall = measures.memory(now["models"], list(sets), digits.test[:40], times=300)
-        found.append((missed(now["models"], sets), recall.recalled.float().mean(1).numpy()))
+        nets = now["models"]
+        found.append((missed(nets, sets), recalled(nets, sets, starts, times).numpy()))
 
     fit(nets, sets, steps=steps, batch_size=min(n, 64), log_at=logs, callback=note)
-    errors, recalled = (np.stack(rows, 1) for rows in zip(*found, strict=True))
-    return {"steps": np.array(logs), "missed": errors, "H": recalled}
+    errors, recall = (np.stack(rows, 1) for rows in zip(*found, strict=True))
+    return {"steps": np.array(logs), "missed": errors, "H": recall}
 
 
 def at_fit(followed: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -149,27 +186,30 @@ def run(
     until: int,
     map_steps: int = 0,
     times: int = 500,
-    records: int = 8,
+    records: int = 24,
 ) -> Result:
     """Share and H by number of images, by depth and kind, and along trainings of two widths."""
     digits, readings, followed = data.load("digits"), {}, {}
+    here = "cuda" if torch.cuda.is_available() else "cpu"  # measures need double precision
 
     def sets_of(n: int) -> list[Tensor]:
-        return [digits.take(n, seed=random.moved(seed)).train for seed in range(seeds)]
+        drawn = [digits.take(n, seed=random.moved(seed)).train for seed in range(seeds)]
+        return [images.to(here) for images in drawn]
 
-    def note(nets: Sequence, n: int, name: str, who: str = "") -> None:
-        shares, recalled = stored(nets, sets_of(n), digits, times)
-        readings[f"{who}share, {name}"], readings[f"{who}H, {name}"] = shares, recalled
+    def note(nets: Sequence, sets: Sequence[Tensor], name: str, who: str = "") -> None:
+        shares, recall = stored(nets, sets, digits, times)
+        readings[f"{who}share, {name}"], readings[f"{who}H, {name}"] = shares, recall
 
     for n in ALL_COUNTS:
         sets = sets_of(n)
         nets = train(sets, steps)
-        note(nets, n, f"{n} images")
+        note(nets, sets, f"{n} images")
         readings[f"training variance missed, {n} images"] = missed(nets, sets)
-        note(train(sets, 0), n, f"{n} images", "untrained, ")
-        note(measures.pca_filter(sets), n, f"{n} images", "PCA, ")  # all that they span
+        note(build(sets), sets, f"{n} images", "untrained, ")
+        own = [images.cpu() for images in sets]
+        note(measures.pca_filter(own), own, f"{n} images", "PCA, ")  # all that they span
     for name, n, wide in FITTED:
-        followed[name] = follow(sets_of(n), widths[wide], until, digits, records)
+        followed[name] = follow(sets_of(n), widths[wide], until, digits, records, times)
         errors, recalled = at_fit(followed[name])
         readings[f"missed there, {name}"] = errors
         readings[f"H at equal fit, {name}"] = recalled
@@ -179,10 +219,12 @@ def run(
     )
     for depth in DEPTHS[:-1] if map_steps else ():
         for n in COUNTS:
-            note(train(sets_of(n), map_steps, depth=depth), n, f"{n} images, depth {depth}")
+            sets = sets_of(n)
+            note(train(sets, map_steps, depth=depth), sets, f"{n} images, depth {depth}")
     for name, options in VARIANTS.items() if map_steps else ():
         if options:
-            note(train(sets_of(16), map_steps, **options), 16, f"16 images, {name}")
+            sets = sets_of(16)
+            note(train(sets, map_steps, **options), sets, f"16 images, {name}")
     shown = {label(key): np.asarray(values) for key, values in readings.items()}
     return Result(readings, {"followed": followed, "table": shown}, keep=("followed", "table"))
 
@@ -272,6 +314,6 @@ EXPERIMENT = Experiment(
         "times": 60,
         "records": 3,
     },
-    full={"seeds": 6, "steps": 1500, "widths": [128, 256], "until": 1500, "map_steps": 800},
+    full={"seeds": 6, "steps": 1500, "widths": [128, 512], "until": 20_000, "map_steps": 800},
     picture=picture,
 )

@@ -193,5 +193,4 @@ EXPERIMENT = Experiment(
     short={"seeds": 3, "steps": 500, "size": 8},
     full={"seeds": 6, "steps": 10_000, "size": 16},
     picture=picture,
-    chunk=2,
 )
