@@ -250,5 +250,5 @@ if __name__ == "__main__":
         raise SystemExit(__doc__)
     card = judged(*sys.argv[1:])
     print(card)
-    for place, reading in card.live.items():
+    for place, reading in card.readings.items():
         print(f"  {place}: {reading.value:.3g} ({reading.low:.3g} to {reading.high:.3g})")
