@@ -8,12 +8,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from aelib import figures, fit, inversion, models, objectives, random
+from aelib import figures, fit, inversion, models, objectives, random, runtime
 from aelib.claims import Claim, above
 from aelib.experiments.cifar_classifiers import accuracy, labelled
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
-from aelib.experiments.pictures import on_screen
+from aelib.experiments.pictures import from_jpeg, to_jpeg
 
 DIFFERENCE = "noise images − photographs with random labels"
 CLAIM = Claim(
@@ -112,10 +112,17 @@ def small_nets(
 
 
 def read_back(model: nn.Module, images: Tensor, start: str, seed: int, steps: int):
-    """The last stage of a net read to a plateau."""
-    result = inversion.invert(
-        model, images, LAYER, recipe=STARTS[start], seeds=[seed], steps=steps, until="levelled off"
-    )
+    """The last stage of a net read until the search has levelled off."""
+    with runtime.full_precision():
+        result = inversion.invert(
+            model.to(runtime.device()),
+            images,
+            LAYER,
+            recipe=STARTS[start],
+            seeds=[seed],
+            steps=steps,
+            until="levelled off",
+        )
     return result[LAYER]
 
 
@@ -140,15 +147,15 @@ def run(name: str, seeds: int, train: int, train_steps: int, images: int, steps:
                 readings[f"m_g/m_r, {kind}"] = torch.stack([one.ratio.median() for one in read])
     for control in ("photographs with random labels", "untrained"):
         readings[f"noise images − {control}"] = readings["noise images"] - readings[control]
-    show = {"rows": {kind: on_screen(row[:4]) for kind, row in rows.items()}}
-    return Result(readings, {**show, "nets": nets}, keep=tuple(show))
+    show = {"rows": {kind: to_jpeg(row[:4], quality=95) for kind, row in rows.items()}}
+    return Result(readings, show, keep=tuple(show))
 
 
 def picture(result: Result) -> Figure:
     """Photographs, and what the last stage of the first net of each kind gives back of them."""
     rows = result.show["rows"]
     labels = [kind.replace(", ", ",\n").replace(" with", "\nwith") for kind in rows]
-    return figures.grid(list(rows.values()), labels=labels)
+    return figures.grid([from_jpeg(row) for row in rows.values()], labels=labels)
 
 
 EXPERIMENT = Experiment(
@@ -156,7 +163,8 @@ EXPERIMENT = Experiment(
     run=run,
     short={"name": "photographs", "seeds": 3, "train": 64, "train_steps": 6, "images": 1,
            "steps": 6, "width": 4},
-    full={"name": "cifar10", "seeds": 6, "train": 192, "train_steps": 150, "images": 4,
-          "steps": 400, "width": 8},
+    full={"name": "cifar10", "seeds": 12, "train": 1000, "train_steps": 1500, "images": 8,
+          "steps": 600, "width": 16},
     picture=picture,
+    chunk=3,
 )  # fmt: skip

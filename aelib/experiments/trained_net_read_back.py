@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aelib import checks, data, figures, inversion, measures, models
+from aelib import checks, data, figures, inversion, measures, models, runtime
 from aelib.claims import Claim, above, below
 from aelib.data.photos import PHOTOS
 from aelib.experiments.experiment import Experiment
@@ -49,7 +49,7 @@ CROPS = {
 WIDE = 192  # crops of this size show most of a photograph; they are then averaged down
 FOLLOWED = "chelsea"  # the photograph whose picture is kept all along the search
 RECORDS = (0, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 450, 700, 1000)
-SNAPSHOTS = (0, 5, 20, 50, 100, 300, 700, 1000)
+SNAPSHOTS = (0, 5, 10, 20, 50, 100, 300, 700, 1000)
 # Late layers are searched without the leak: its gradient is not the loss's, and there the line
 # search ends on it after some twenty evaluations.
 TRAINED = inversion.RECIPES["trained"]
@@ -185,11 +185,11 @@ def nets(size: int) -> dict[str, nn.Module]:
     Raises:
         ModuleNotFoundError: without timm or the package of weights; says how to install them.
     """
-    found = {"trained": models.classifier(NET, "imagenet", size=size)}
+    found = {"trained": models.classifier(NET, "imagenet", size=size).to(runtime.device())}
     sample = data.load("photos", size=size, channels=3, train=256, test=1).train
-    seen = normalized()(nn.Identity(), sample)
+    seen = normalized()(nn.Identity(), sample.to(runtime.device()))
     for seed, name in enumerate(("untrained", "other weights")):
-        net = models.classifier(NET, size=size, seed=seed)
+        net = models.classifier(NET, size=size, seed=seed).to(runtime.device())
         found[name] = models.calibrate(net, seen, batch_size=64)
     return found
 
@@ -215,12 +215,17 @@ def of_layer(one: inversion.LayerInversion, null: Tensor) -> dict[str, Tensor]:
     }
 
 
+def scores(net: nn.Module, images: Tensor) -> Tensor:
+    """What the net says of each of a thousand classes, (images, classes) on the CPU."""
+    with torch.no_grad():
+        return normalized()(net, images.to(runtime.device())).cpu()
+
+
 def classes(net: nn.Module, images: Tensor, every: Tensor) -> dict[str, Tensor]:
     """Whether thumbnails, and other photographs than the own one, are called the same."""
 
     def called(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return normalized()(net, images).argmax(1)
+        return scores(net, images).argmax(1)
 
     own, others = called(images), called(every)
     same = (own[:, None] == others[None]).sum(1) - 1  # but for the photograph itself
@@ -228,6 +233,14 @@ def classes(net: nn.Module, images: Tensor, every: Tensor) -> dict[str, Tensor]:
         "thumbnail": (called(measures.thumbnail(images)) == own).float(),
         "other photographs": same / (len(every) - 1),
     }
+
+
+def answers(net: nn.Module, taken: Tensor, photograph: Tensor) -> np.ndarray:
+    """Of pictures kept along a search, (2, pictures): the rank that the photograph's own class has
+    for each, and which class each has on top."""
+    own, found = scores(net, photograph[None]).argmax(), scores(net, taken)
+    rank = 1 + (found > found[:, own, None]).sum(1)
+    return torch.stack([rank, found.argmax(1)]).numpy()
 
 
 def run(
@@ -256,32 +269,37 @@ def run(
         "pictures": {},
         "trace": {},
         "snapshots": {},
+        "answers": {},
     }
     for state, net in states.items():
         asked = [layer for layer in layers if state != "other weights" or LAYERS[layer] in MIDDLE]
         snapshots: dict[str, list[Tensor]] = {layer: [] for layer in asked}
 
         def follow(info: Mapping[str, Any], snapshots=snapshots) -> None:
-            if info["step"] in (*SNAPSHOTS, steps):
-                snapshots[info["layer"]].append(info["images"][photographs.index(FOLLOWED)])
+            if info["step"] in SNAPSHOTS:
+                followed = info["images"][photographs.index(FOLLOWED)]
+                snapshots[info["layer"]].append(followed.cpu())
 
         found, null = {}, {}
         for layer in asked:
-            one = inversion.invert(
-                net,
-                images,
-                layer,
-                recipe=RECIPES[LAYERS[layer]],
-                steps=steps,
-                until="levelled off",
-                forward=normalized(),
-                log_at=records,
-                batch_size=len(images),
-                callback=follow if FOLLOWED in photographs else None,
-                label=f"{state}, {LAYERS[layer]}",
-            )
+            with runtime.full_precision():
+                one = inversion.invert(
+                    net,
+                    images,
+                    layer,
+                    recipe=RECIPES[LAYERS[layer]],
+                    steps=steps,
+                    until="levelled off",
+                    forward=normalized(),
+                    log_at=records,
+                    batch_size=len(images),
+                    callback=follow if FOLLOWED in photographs else None,
+                    label=f"{state}, {LAYERS[layer]}",
+                )
+                null |= one.null(net, every, normalized())
             found[layer] = one[layer]
-            null |= one.null(net, every, normalized())
+            if FOLLOWED in photographs:  # where the search ended
+                snapshots[layer].append(one[layer].images[0, photographs.index(FOLLOWED)])
         for layer in asked:
             for quantity, values in of_layer(found[layer], null[layer]).items():
                 readings[state, LAYERS[layer], quantity] = values
@@ -297,11 +315,11 @@ def run(
             last = inversion.features(net, images[:1], "blocks.6.0", forward=normalized())
             share = last["blocks.6.0"].numel() / images[0].numel()
             readings["numbers in block 15 / in the picture"] = [share] * len(images)
-            show["snapshots"] |= {
-                LAYERS[layer]: to_jpeg(torch.stack(taken))
-                for layer, taken in snapshots.items()
-                if taken
-            }
+            for layer, taken in snapshots.items():
+                if taken:
+                    followed = images[photographs.index(FOLLOWED)]
+                    show["snapshots"][LAYERS[layer]] = to_jpeg(torch.stack(taken))
+                    show["answers"][LAYERS[layer]] = answers(net, torch.stack(taken), followed)
         if state != "other weights":
             show["pictures"][state] = {
                 name: to_jpeg(torch.cat([found[layer].images[0, i : i + 1] for layer in asked]))
@@ -317,7 +335,7 @@ def run(
                 iterations=2,
                 oversampling=leading // 2,
             ).items():
-                readings[state, LAYERS[layer], "energy in leading directions"] = stretch.share
+                readings[state, LAYERS[layer], "energy in leading directions"] = stretch.share.cpu()
         show["trace"][state] = {
             name: torch.stack([along(found[layer], i) for layer in asked])
             for i, name in enumerate(photographs)
