@@ -157,9 +157,15 @@ def batches(images: Tensor, labels: Tensor, size: int = 500) -> list[tuple[Tenso
     return list(zip(images.split(size), labels.split(size), strict=True))
 
 
-def train(kind: str, images: Images) -> nn.Module:
+def train(
+    kind: str,
+    images: Images,
+    objective: objectives.Objective = classify_moved,
+    steps: int | None = None,
+) -> nn.Module:
     """A classifier, trained; from the same start and in the same order however seeds are moved."""
     build, recipe = KINDS[checks.choice(kind, "kind", KINDS)]
+    recipe = recipe | {"steps": recipe["steps"] if steps is None else steps}
     with random.further(-random.offset()):
         (model,) = models.replicate(build, seeds=1)
         model.to(memory_format=torch.channels_last)  # half the time of a step
@@ -167,7 +173,7 @@ def train(kind: str, images: Images) -> nn.Module:
             model,
             images.train,
             labels=images.train_labels,
-            objective=classify_moved,
+            objective=objective,
             schedule=functools.partial(_warm, steps=recipe["steps"]),
             label=kind,
             **recipe,

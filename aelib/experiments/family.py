@@ -26,7 +26,7 @@ CLAIM = Claim(
     "samples together.",
     source="chapter 6",
     reading="all-rounder, behind by",
-    measure="factor by which the best all-rounder of eight is behind the best at error, at wrong "
+    measure="factor by which the best all-rounder of nine is behind the best at error, at wrong "
     "readings or at Fréchet distance, whichever is worst; 28 × 28 digits, codes of 128 numbers",
     supported={
         "all-rounder, behind by": above(1.1),
@@ -47,7 +47,7 @@ CLAIM = Claim(
     ),
     fails_when="One aim alone counts: then one member is best.",
     rule_changed="2026-11-26",
-    seen_before="prototype",
+    seen_before="first run",  # with eight members, without the charge on the code's size
 )
 
 WIDTH, CODE, SLOTS, PATCH, GREY = 256, 128, 16, 4, 0.5
@@ -60,7 +60,7 @@ class Member(NamedTuple):
     """One way to stop a copier: a net, what it is asked to do, and the knob between."""
 
     knob: str  # what the numbers are
-    values: tuple[float, ...]  # weak, middle, strong
+    values: tuple[float, ...]  # from weak to strong, an odd number of them
     build: Callable[[Sequence[int], float], nn.Module]
     objective: Callable[[float], objectives.Objective]
 
@@ -94,6 +94,19 @@ def sparse(shape: Sequence[int], k: float) -> nn.Module:
     return net
 
 
+def charged(shape: Sequence[int], penalty: float) -> nn.Module:
+    """The same with units of 0 or more, and columns of norm 1 in both layers of the decoder.
+
+    Without these a small code and a large decoder would copy as well and pay less.
+    """
+    net = dense(shape)
+    cast(nn.Sequential, net.encoder).append(nn.ReLU())
+    for index, layer in enumerate(cast(nn.Sequential, net.decoder)):
+        if isinstance(layer, nn.Linear):
+            net.decoder[index] = models.UnitColumns(layer.in_features, layer.out_features)
+    return net
+
+
 def in_words(shape: Sequence[int], words: float) -> models.VQAutoencoder:
     """The same with a code of 16 words of 8 numbers."""
     return models.VQAutoencoder(shape, WIDTH, 3, code=CODE, slots=SLOTS, words=int(words))
@@ -116,25 +129,33 @@ def copying(value: float) -> objectives.Objective:
 
 MEMBERS = {
     "plain": Member("", (0.0,), wide, copying),
-    "narrow": Member("numbers in the code", (64, 32, 16), dense, copying),
+    "narrow": Member("numbers in the code", (96, 64, 32, 16, 8), dense, copying),
     "denoising": Member(
         "noise σ",
-        (0.2, 0.4, 0.8),
+        (0.1, 0.2, 0.4, 0.8, 1.6),
         wide,
         lambda sigma: objectives.denoise(data.gaussian(sigma)),
     ),
-    "contractive": Member("weight β", (0.04, 0.16, 0.64), wide, objectives.contractive),
-    "sparse": Member("units on, k", (32, 16, 8), sparse, copying),
+    "contractive": Member(
+        "weight β", (0.01, 0.04, 0.16, 0.64, 2.56), wide, objectives.contractive
+    ),
+    "sparse, top-k": Member("units on, k", (64, 32, 16, 8, 4), sparse, copying),
+    "sparse, L1": Member("weight λ", (0.025, 0.05, 0.1, 0.2, 0.4), charged, objectives.sparse),
     "masked": Member(
         "share hidden",
-        (0.25, 0.5, 0.75),
+        (0.1, 0.25, 0.5, 0.75, 0.9),
         wide,
         lambda share: objectives.masked(data.masked(share, GREY, PATCH)),
     ),
     "quantised": Member(
-        "words in the book", (256, 64, 16), in_words, lambda words: objectives.quantized()
+        "words in the book",
+        (1024, 256, 64, 16, 4),
+        in_words,
+        lambda words: objectives.quantized(),
     ),
-    "variational": Member("weight β", (0.003, 0.01, 0.03), random_code, objectives.variational),
+    "variational": Member(
+        "weight β", (0.001, 0.003, 0.01, 0.03, 0.1), random_code, objectives.variational
+    ),
 }
 
 
@@ -197,25 +218,32 @@ def density(code: Tensor, n: int, seed: int, draws: int = 1) -> list[Tensor]:
     """Sets of n codes drawn from the one density of this chapter, a mixture of ten Gaussians.
 
     It is fitted in the code's 32 leading directions, or as many as there are; the other directions
-    stay at their mean.
+    stay at their mean. A code that is the same for all images has nothing to be drawn.
     """
     code = code.flatten(1)
+    if (code == code[0]).all():
+        return [code[:1].expand(n, -1)] * draws
     k = min(DIRECTIONS, code.shape[1])
     mean, basis, _ = measures.principal_directions(code[..., None, None], k)
     fitted = sampling.fit_code((code - mean) @ basis.T, COMPONENTS, seed, n_init=1)
     return [fitted.sample(n, seed + 100 * draw) @ basis + mean for draw in range(draws)]
 
 
-def idle(net: nn.Module, code: Tensor, images: Tensor) -> float:
-    """Per cent of a code's units that hardly move, or of a book's words that nothing uses.
+def usage(net: nn.Module, code: Tensor, images: Tensor) -> dict[str, float]:
+    """Of a code's units, per cent: "dead", the same for all images, and "idle", hardly moving.
 
-    A unit counts as idle if its variance is below a hundredth of the largest.
+    A unit counts as idle if its variance is below a hundredth of the largest. Of a code in words
+    both are the words that nothing uses.
     """
     if isinstance(net, models.VQAutoencoder):
         used = torch.bincount(net.index(images).flatten(), minlength=len(net.words)) > 0
-        return 100 * float((~used).float().mean())
+        unused = 100 * float((~used).float().mean())
+        return {"dead": unused, "idle": unused}
     variances = code.var(0)
-    return 100 * float((variances < 0.01 * variances.max()).float().mean())
+    return {
+        "dead": 100 * float((code == code[0]).all(0).float().mean()),
+        "idle": 100 * float((variances < 0.01 * variances.max()).float().mean()),
+    }
 
 
 def strokes(net: nn.Module, code: Tensor, n: int = 5) -> Tensor:
@@ -246,10 +274,10 @@ def strokes(net: nn.Module, code: Tensor, n: int = 5) -> Tensor:
 def spread(pictures: Tensor) -> Tensor:
     """The share of its pixels that a picture of differences moves, (n,): 1 for all alike.
 
-    (Σ p²)² / (d Σ p⁴), the participation ratio.
+    (Σ p²)² / (d Σ p⁴), the participation ratio; 0 where nothing moves.
     """
     energy = pictures.flatten(1).square()
-    return energy.sum(1).square() / (energy.shape[1] * energy.square().sum(1))
+    return energy.sum(1).square() / (energy.shape[1] * energy.square().sum(1)).clamp_min(1e-30)
 
 
 class Row(NamedTuple):
@@ -285,7 +313,7 @@ def measured(
             "reader": read_right(code, labels, test, truth, seed, draws, strengths),
             "samples": float(torch.stack([frechet(one) for one in sets]).mean()),
             "directions": float(measures.effective_rank(measures.spectrum(code))),
-            "idle": idle(net, code, images.train),
+            **usage(net, code, images.train),
             "a unit's pixels": 100 * float(spread(moved).mean()),
         }
         for name, value in row.items():
@@ -452,7 +480,7 @@ EXPERIMENT = Experiment(
         "n": 40,
         "train": 200,
         "strengths": [0.01],
-        "members": ["plain", "denoising", "sparse", "quantised"],
+        "members": ["plain", "denoising", "sparse, top-k", "sparse, L1", "quantised"],
     },
     full={"seeds": 6, "steps": 2000, "draws": 2},
     picture=picture,

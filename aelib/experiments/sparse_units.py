@@ -45,6 +45,8 @@ PLACES = {
     "ResNet": Place("ResNet", "stage3", 32, "cifar10", "ViT"),
     "EfficientNet": Place(LITE0, "blocks.4.0", 64, "cifar10", "ViT"),
     "EfficientNet, photographs": Place(LITE0, "blocks.4.0", 64, "photographs", "ViT"),
+    "EfficientNet, large": Place(LITE0, "blocks.4.0", 96, "photographs", "ViT"),
+    "ViT": Place("ViT", "block1", 32, "cifar10", "ResNet"),
 }
 EYES = {"ViT": "token", "ResNet": "pool"}
 FIRST = tuple(PLACES)[:2]  # on which the claim is judged
@@ -142,18 +144,20 @@ def net(place: Place, seed: int | None = None, sample: Tensor | None = None) -> 
         sample = place.forward(nn.Identity(), sample)
     else:
         (model,) = models.replicate(KINDS[place.net].build, 1, first=random.moved(seed))
+        if place.net == "ViT":  # no batch statistics to calibrate
+            return model.eval()
     return models.calibrate(model, sample, batch_size=64).eval()
 
 
 def pooled(
     model: nn.Module, images: Tensor, layer: str, forward: Any = None, at_once: int = 500
 ) -> Tensor:
-    """A layer's features, averaged over places: (n, d), on the CPU."""
+    """A layer's features, averaged over places or over tokens: (n, d), on the CPU."""
     model.to(runtime.device())
     found = []
     for some in images.split(at_once):
         features = inversion.features(model, some, layer, forward)[layer].detach().cpu()
-        found.append(features.mean((2, 3)) if features.ndim == 4 else features)
+        found.append(inversion.over_places(features))
     return torch.cat(found)
 
 
@@ -168,7 +172,11 @@ class Features(NamedTuple):
 
 def read(place: Place, images: Images, seed: int | None = None) -> Features:
     """The features of a trained net, or of one of a seed that was never trained."""
-    model = net(place, seed, images.train[:256])
+    return describe(place, net(place, seed, images.train[:256]), images)
+
+
+def describe(place: Place, model: nn.Module, images: Images) -> Features:
+    """The features of any net with the place's layer."""
     train, test = (
         pooled(model, some, place.layer, place.forward) for some in (images.train, images.test)
     )
@@ -422,7 +430,7 @@ EXPERIMENT = Experiment(
     full={
         "name": "cifar10",
         "crops": 8000,
-        "places": list(PLACES),
+        "places": [*FIRST, "EfficientNet, photographs"],
         "seeds": 6,
         "untrained": 6,
         "steps": 1500,

@@ -13,7 +13,7 @@ all, `result` is what comes back, and `classes`, `baselines` and `null` say what
 from aelib.inversion.baselines import Baseline
 from aelib.inversion.chunks import Chunk
 from aelib.inversion.folder import FolderInversion, invert_folder
-from aelib.inversion.given import invert_features
+from aelib.inversion.given import invert_features, over_places
 from aelib.inversion.losses import Along, SumL1, TotalVariation, cosine, l1, l2
 from aelib.inversion.nodes import Layer, Layers, features, layers
 from aelib.inversion.null import share_below
@@ -56,6 +56,7 @@ __all__ = [
     "l2",
     "layers",
     "load",
+    "over_places",
     "share_below",
     "spectrum",
 ]

@@ -15,6 +15,20 @@ from aelib.inversion.reading import Forward, frozen, reader
 from aelib.inversion.recipe import Recipe, find_recipe
 
 
+def over_places(features: Tensor) -> Tensor:
+    """Features averaged over where they are: (n, channels) of maps, tokens, or as they come.
+
+    Args:
+        features: (n, channels, height, width), (n, tokens, channels) or (n, channels).
+
+    >>> over_places(torch.ones(2, 5, 3, 3)).shape, over_places(torch.ones(2, 9, 5)).shape
+    (torch.Size([2, 5]), torch.Size([2, 5]))
+    """
+    if features.ndim == 4:
+        return features.mean((2, 3))
+    return features.mean(1) if features.ndim == 3 else features
+
+
 @torch.inference_mode(False)
 def invert_features(
     model: nn.Module,
@@ -34,8 +48,9 @@ def invert_features(
 
     Args:
         model: any module, run in evaluation mode where its weights are; it is as before afterwards.
-        targets: (n, …) as the layer gives them; or (n, channels) for a layer of maps, which are
-            then averaged over places, so that a thing may stand anywhere in the picture.
+        targets: (n, …) as the layer gives them; or (n, channels) for a layer of maps or of tokens,
+            which are then averaged (`over_places`), so that a thing may stand anywhere in the
+            picture.
         layer: a name that `aelib.layers` lists.
         shape: (channels, height, width) of the pictures.
         recipe, steps, forward: as in `invert`; of a recipe, its `equalize` and `leak` are not used.
@@ -68,9 +83,7 @@ def invert_features(
 
         def seen(images: Tensor) -> Tensor:
             features = read(images)
-            if features.ndim == 4 and targets.ndim == 2:
-                features = features.mean((2, 3))
-            return features
+            return over_places(features) if targets.ndim == 2 else features
 
         found = seen(start[:1]).shape[1:]
         if found != targets.shape[1:]:
