@@ -53,8 +53,8 @@ def run(path: Path) -> dict[str, Any] | str:
                 cuda.synchronize()  # or the next cell would be charged with what this one began
         except Exception:  # an author's cell may fail in any way
             return f"{path.name}, cell {number} ({heading}), failed:\n{traceback.format_exc()}"
-        seconds = round(time.perf_counter() - began, 2)
-        took.append({"cell": number, "heading": heading, "seconds": seconds})
+        spent = round(time.perf_counter() - began, 2)
+        took.append({"cell": number, "heading": heading, "seconds": spent})
     from aelib import runtime  # by now the lesson has chosen how torch is set up
 
     on_gpu = cuda.is_available()
@@ -87,12 +87,22 @@ def run_all(paths: Iterable[Path], folder: Path) -> int:
     return 1 if failed else 0
 
 
+def kept(lesson: str) -> dict[str, Any] | None:
+    """What is kept of a lesson, such as "01_introduction"; None where no GPU has run it."""
+    path = KEPT / f"{lesson}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def seconds(record: dict[str, Any]) -> float:
+    """What all cells of a lesson took."""
+    return sum(cell["seconds"] for cell in record["cells"])
+
+
 def summary(record: dict[str, Any]) -> str:
     """Seconds in all and of the longest cell, the device, and the memory it took there."""
-    every = [cell["seconds"] for cell in record["cells"]]
+    longest = max((cell["seconds"] for cell in record["cells"]), default=0)
     memory = f", {record['gigabytes']:.1f} GB of its memory" if record["gigabytes"] else ""
-    longest = max(every, default=0)
-    return f"{sum(every):.0f} s on {record['device']}, its longest cell {longest:.0f} s{memory}"
+    return f"{seconds(record):.0f} s on {record['device']}, longest cell {longest:.0f} s{memory}"
 
 
 def main() -> int:
