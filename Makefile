@@ -28,7 +28,7 @@ help:
 	@echo "make lint      style of the code, and of the forge's workflows and forms"
 	@echo "make types     types"
 	@echo "make unit      the package's tests and their coverage; no pages, no browser, no notebooks"
-	@echo "make gpu       what only a GPU can test, and the engine's speed on it"
+	@echo "make gpu       what only a GPU can test; every lesson on it, and the engine's speed"
 	@echo "make colab PYTHON=…"
 	@echo "               install the wheel beside that Python's torch, run each notebook alone"
 	@echo "make links     ask the network whether every external link still leads somewhere"
@@ -108,6 +108,7 @@ gpu: $(READY)
 	@$(PY) -c "import sys, torch; sys.exit(not torch.cuda.is_available() and \
 		'There is no CUDA device here, so nothing was tested on one and nothing timed.')"
 	@$(PY) -m pytest -m gpu tests
+	@$(PY) -m press.on_gpu
 	@$(PY) benchmarks/run.py --only "inversion scale"
 
 serve: $(READY)

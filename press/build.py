@@ -22,6 +22,7 @@ STAMP = ROOT / "_build" / "built.json"
 READ = (
     "*.md", "*.yml", "*.bib", "*.lock", "LICENSE", "CITATION.cff", "chapters/**/*", "pages/**/*",
     "assets/**/*", "aelib/**/*", "press/**/*.py", "benchmarks/results.json",
+    "benchmarks/on_gpu/*.json",
 )  # fmt: skip
 
 

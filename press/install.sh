@@ -47,17 +47,28 @@ fi
 
 # CPU=1: torch from PyTorch's own list, built without CUDA, and none of NVIDIA's libraries.
 lock=requirements.lock
+cpu_torch=https://download.pytorch.org/whl/cpu
 if [ -n "${CPU:-}" ]; then
     mkdir -p _build
     lock=_build/cpu.lock
     grep -vE '^(nvidia-|cuda-|triton)' requirements.lock >"$lock"
+    grep '^torch' requirements.lock >_build/torch.lock
     export UV_TORCH_BACKEND=cpu
-    export PIP_EXTRA_INDEX_URL="https://download.pytorch.org/whl/cpu ${PIP_EXTRA_INDEX_URL:-}"
 fi
+
+no_cpu_torch() {
+    echo "CPU=1 takes torch from $cpu_torch, which did not give what the lock names." >&2
+    echo "Is there a network? Without CPU=1 all comes from PyPI, with what only a GPU needs." >&2
+    exit 1
+}
 
 if command -v uv >/dev/null 2>&1; then
     echo "Installing with uv into .venv (a minute or so the first time)"
     [ -d .venv ] || uv venv --quiet --seed --python "$python" .venv
+    if [ -n "${CPU:-}" ]; then
+        uv pip install --quiet --python .venv/bin/python --no-deps -r _build/torch.lock ||
+            no_cpu_torch
+    fi
     uv pip install --quiet --python .venv/bin/python -r "$lock"
     uv pip install --quiet --python .venv/bin/python --no-deps -e .
 else
@@ -70,6 +81,10 @@ else
         fi
     fi
     .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip
+    if [ -n "${CPU:-}" ]; then
+        .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
+            --index-url "$cpu_torch" -r _build/torch.lock || no_cpu_torch
+    fi
     .venv/bin/python -m pip install --disable-pip-version-check --quiet -r "$lock"
     .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 fi
