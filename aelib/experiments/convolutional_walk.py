@@ -41,8 +41,8 @@ WITH_NOISE = Claim(
         "walk ÷ Gaussian, Fréchet, 30 steps": below(1),
     },
     conditional={"smooth change as far ÷ walk, nearest image, 10 steps": above(1)},
-    condition="As it goes it stays nearer to digits than a smooth change as far; but it is slow, or "
-    "after 30 steps no nearer than a Gaussian.",
+    condition="As it goes it stays nearer to digits than a smooth change as far; but it is slow, "
+    "or after 30 steps no nearer than a Gaussian.",
     refuted={"smooth change as far ÷ walk, nearest image, 10 steps": below(1)},
     controls=(
         "white noise as far ÷ walk, nearest image, 10 steps",
@@ -100,7 +100,7 @@ def mode(net: nn.Module, way: str) -> contextlib.AbstractContextManager:
 
 
 def path(
-    net: nn.Module, way: str, start: Tensor, stops: list[int], noise: float, seed: int
+    net: models.UNet, way: str, start: Tensor, stops: list[int], noise: float, seed: int
 ) -> Tensor:
     """Walkers at the start and at the stops, (1 + stops, n, …), on the CPU."""
     device = runtime.device()
