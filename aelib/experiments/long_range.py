@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aelib import figures, fit, models, objectives, random
-from aelib.claims import Claim, above
+from aelib.claims import Claim, above, below
 from aelib.experiments.digit_diffusion import SCHEDULE, draw
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
