@@ -105,8 +105,8 @@ def ex_6b_shuffled(answer: Any) -> None:
 
     kinds, nothing = (float(tried(answer(net, images, look))) for look in (by_kind, by_nothing))
     assert abs(nothing) < 0.1, (
-        f"To a net that sees nothing the top images are alike by {nothing:.2f}, not by 0. A picture "
-        "is not to be compared with itself."
+        f"To a net that sees nothing the top images are alike by {nothing:.2f}, not by 0. A "
+        "picture is not to be compared with itself."
     )
     assert kinds > 0.5, (
         f"Pictures of six plain colours: to a net that sees colours the top images of a unit are "
