@@ -101,9 +101,10 @@ def charged(shape: Sequence[int], penalty: float) -> nn.Module:
     """
     net = dense(shape)
     cast(nn.Sequential, net.encoder).append(nn.ReLU())
-    for index, layer in enumerate(cast(nn.Sequential, net.decoder)):
+    decoder = cast(nn.Sequential, net.decoder)
+    for index, layer in enumerate(decoder):
         if isinstance(layer, nn.Linear):
-            net.decoder[index] = models.UnitColumns(layer.in_features, layer.out_features)
+            decoder[index] = models.UnitColumns(layer.in_features, layer.out_features)
     return net
 
 

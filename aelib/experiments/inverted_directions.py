@@ -247,7 +247,7 @@ def run(
             groups["principal directions"] = [principal(each) for each in sparse]
         if word == "ResNet":
             model, right = unlabelled(every, shuffled_steps)
-            show["shuffled labels named right"] = torch.tensor(right)
+            show["shuffled labels named right"] = {random.moved(0): right}
             groups[SHUFFLED] = learned([describe(place, model, images)] * count, steps, code, k)
         told = show["told"][word] = {}
         for state, group in groups.items():
@@ -261,15 +261,19 @@ def run(
                     "inverted": to_jpeg(found[0].pictures[:SHOWN]),
                     "top": to_jpeg(tops, quality=80),
                 }
-            told[state] = torch.stack([each.told.mean() for each in found])
-            readings[word, state] = told[state]
+            readings[word, state] = [float(each.told.mean()) for each in found]
             readings[word, f"{state}, own unit"] = [float(each.own.mean()) for each in found]
             readings[word, f"{state}, alike"] = [float(each.alike) for each in found]
             if state == "trained":
-                exchanged = torch.stack([each.exchanged.mean() for each in found])
-                readings[word, "pictures exchanged"] = told["pictures exchanged"] = exchanged
-        for state in groups.keys() - {"trained"}:
-            readings[word, _less(state)] = told["trained"] - told[state]
+                readings[word, "pictures exchanged"] = [
+                    float(each.exchanged.mean()) for each in found
+                ]
+        for state in [*groups, "pictures exchanged"]:
+            values = readings[word, state]
+            told[state] = {random.moved(seed): value for seed, value in enumerate(values)}
+            if state != "trained":
+                pairs = zip(readings[word, "trained"], values, strict=True)
+                readings[word, _less(state)] = [one - other for one, other in pairs]
     return Result(readings, show, tuple(show))
 
 
@@ -281,7 +285,7 @@ def picture(result: Result) -> Figure:
     for word, ax in zip(places, axes, strict=True):
         told = result.show["told"][word]
         figures.bars(
-            {name: torch.as_tensor(told[name]) for name in names if name in told},
+            {name: [float(v) for v in told[name].values()] for name in names if name in told},
             xlabel="share of other units that fit less well" if word == places[-1] else "",
             lines={"chance": 0.5},
             controls=[name for name in names[1:] if name in told],
@@ -332,4 +336,5 @@ EXPERIMENT = Experiment(
         "shown": ["EfficientNet, large"],
     },
     picture=picture,
+    chunk=2,
 )
