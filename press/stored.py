@@ -135,19 +135,23 @@ def settle(
     return result
 
 
-# A number in the prose and, where no reader sees it, where it comes from: 0.12<!-- loss:.2f -->.
-# An author writes {glue:text}`loss:.2f`.
+# A number in the prose and, where no reader sees it, where it comes from and the range in which the
+# words around it are true: 0.12<!-- loss:.2f from 0.1 to 0.2 -->. An author writes
+# {glue:text}`loss:.2f`<!-- from 0.1 to 0.2 -->.
 GLUED_IN_PROSE = re.compile(
-    r"\{glue:text\}`(?P<role>[\w.-]+(?::[^`]+)?)`"
-    r"|(?:[-+]?\d[\d.,]*(?:e[-+]?\d+)?%?|[-+]?nan%?|[-+]?inf%?)<!-- (?P<note>[\w.-]+(?::\S+)?) -->"
+    r"(?:\{glue:text\}`(?P<role>[\w.-]+(?::[^`]+)?)`(?:<!--(?P<asked> from [^>]*?) -->)?"
+    r"|(?:[-+]?\d[\d.,]*(?:e[-+]?\d+)?%?|[-+]?nan%?|[-+]?inf%?)"
+    r"<!-- (?P<note>[\w.-]+(?::\S+)?)(?P<kept> [^>]*?)? -->)"
 )
+RANGE = re.compile(r" from ([-+]?[\d.]+(?:e[-+]?\d+)?|-inf) to ([-+]?[\d.]+(?:e[-+]?\d+)?|inf)")
 
 
 def with_numbers(notebook: Notebook) -> Notebook:
     """The notebook with the numbers its cells glued in its prose, readable wherever it is opened.
 
     Raises:
-        ValueError: for a number that no cell glues.
+        ValueError: for a number that no cell glues, and for one that has left the range in which
+            the words around it are true.
     """
     glued = {
         output.metadata["scrapbook"]["name"]: float(output.data[GLUED])
@@ -157,11 +161,20 @@ def with_numbers(notebook: Notebook) -> Notebook:
     }
 
     def number(found: re.Match) -> str:
-        what = found["role"] or found["note"]
+        what, held = found["role"] or found["note"], found["asked"] or found["kept"] or ""
         name, _, form = what.partition(":")
         if name not in glued:
             raise ValueError(f"{notebook.path.name}: no cell glues {name}, which the prose names")
-        return f"{glued[name]:{form}}<!-- {what} -->"
+        value, around = glued[name], RANGE.fullmatch(held)
+        if held and not around:
+            raise ValueError(f"{notebook.path.name}: {name} has {held.strip()!r} for its range")
+        if around and not float(around[1]) <= value <= float(around[2]):
+            words = " ".join(found.string[max(0, found.start() - 80) : found.end() + 60].split())
+            raise ValueError(
+                f"{notebook.path.name}: {name} is {value:.6g}, and the words around it are written "
+                f"for{held}: “… {words} …”. Mend the words, then the range."
+            )
+        return f"{value:{form}}<!-- {what}{held} -->"
 
     content = copy.deepcopy(notebook.content)
     for cell in content.cells:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import math
 import sys
 import types
 from pathlib import Path
@@ -155,6 +156,26 @@ def test_a_number_in_the_prose_is_the_runs(form: str, spec: str, shown: str) -> 
 def test_a_number_that_no_cell_gives_is_refused() -> None:
     with pytest.raises(ValueError, match=r"01_made\.ipynb: no cell glues b"):
         with_numbers(glued("{glue:text}`b:.2f`", a=1.0))
+
+
+@pytest.mark.parametrize("form", ["{{glue:text}}`a:.1f`<!--{0} -->", "7<!-- a:.1f{0} -->"])
+def test_a_number_stays_in_the_range_its_words_are_true_in(form: str) -> None:
+    """A kept run that changes must not leave a sentence behind that is false."""
+    for held in (" from 0.1 to 0.2", " from -inf to 0.2", " from 1e-2 to inf"):
+        book = with_numbers(glued(f"It is {form.format(held)}, so less.", a=0.1234))
+        assert book.prose == [f"It is 0.1<!-- a:.1f{held} -->, so less."]
+        assert with_numbers(book).prose == book.prose
+    said = r"01_made\.ipynb: a is 0\.1234, .* written for from 0\.2 to 1: “… It is .*, so less\. …”"
+    with pytest.raises(ValueError, match=said):
+        with_numbers(glued(f"It is {form.format(' from 0.2 to 1')}, so less.", a=0.1234))
+    with pytest.raises(ValueError, match="a has 'from 0 until 1' for its range"):
+        with_numbers(glued(f"It is {form.format(' from 0 until 1')}.", a=0.1234))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_in_no_range(value: float) -> None:
+    with pytest.raises(ValueError, match="written for from 0 to 9"):
+        with_numbers(glued("{glue:text}`a:.1f`<!-- from 0 to 9 -->", a=value))
 
 
 @pytest.mark.parametrize("book", NOTEBOOKS, ids=lambda book: book.path.stem)

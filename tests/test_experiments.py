@@ -21,6 +21,7 @@ from aelib.experiments import (
     digit_diffusion,
     judge,
     keeping,
+    large_nets_read_back,
     photograph_copier,
     pictures,
     trained_net_read_back,
@@ -430,3 +431,32 @@ def test_the_kept_net_of_digits_draws_what_it_drew():
     assert (drawn - then).abs().mean() < 0.02
     with pytest.raises(ValueError, match="target: expected 'image'"):
         ae.sampling.sample(model, digit_diffusion.SCHEDULE, 2, target="noise")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"blocks": [0, 24]}, r"blocks: expected .*23.*, got 24"),
+        ({"size": 40}, r"size: expected one that 16 divides, and it 192, got 40"),
+        ({"size": 128}, r"size: expected one that 16 divides, and it 192, got 128"),
+        ({"photographs": ["dog"]}, "name: expected a known name, got 'dog'"),
+        (
+            {"weights": {"resnet50": "no such file.pth", "vit_l_16": "DEFAULT"}},
+            r"no such file\.pth",
+        ),
+    ],
+)
+def test_what_the_large_nets_cannot_read_is_named(wrong, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        large_nets_read_back.run(**{**large_nets_read_back.EXPERIMENT.short, **wrong})
+
+
+def test_a_picture_along_a_search_is_asked_for_the_photographs_class():
+    def net(images):  # three classes: red, green, blue; images come centred
+        return images.mean((2, 3)) * images.new_tensor([1.0, 2.0, 3.0])
+
+    red, green, blue = torch.eye(3)[:, :, None, None].expand(3, 3, 8, 8)
+    pictures = torch.stack([red, green, blue, (red + green + blue) / 3])
+    rank, top = trained_net_read_back.answers(net, pictures, green)
+    assert top.tolist() == [0, 1, 2, 0]
+    assert rank.tolist() == [2, 1, 3, 2]

@@ -8,7 +8,7 @@ from torch import nn
 
 import aelib as ae
 from aelib import data, measures, models, objectives, random
-from aelib.experiments import family, masked_copying
+from aelib.experiments import family, family_knobs, masked_copying
 
 SHAPE = (2, 4, 4)
 IMAGES = torch.rand(6, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -287,10 +287,57 @@ def test_how_many_pixels_a_picture_moves():
     assert family.spread(torch.cat([one, all_alike])).tolist() == pytest.approx([1 / 16, 1.0])
 
 
-def test_what_is_idle_is_counted():
+def test_what_is_idle_and_what_is_dead_is_counted():
     net = quantised(words=6)
     code = torch.randn(50, 4, generator=random.generator(0)) * torch.tensor([1.0, 1.0, 1e-3, 0.0])
-    assert family.idle(dense(), code, IMAGES) == 50.0
+    assert family.usage(dense(), code, IMAGES) == {"dead": 25.0, "idle": 50.0}
     with torch.no_grad():
         net.words[3:] = 1e3
-    assert family.idle(net, code, IMAGES) >= 50.0
+    found = family.usage(net, code, IMAGES)
+    assert found["dead"] == found["idle"] >= 50.0
+
+
+def test_a_charge_cannot_be_paid_with_a_small_code_and_a_large_decoder():
+    with random.seeded(0):
+        net = family.charged((1, 4, 4), 0.1)
+    images = torch.rand(5, 1, 4, 4, generator=random.generator(0))
+    code, before = net.encode(images), net(images)
+    assert float(code.detach().min()) == 0.0
+    with torch.no_grad():
+        for layer in net.decoder:
+            if isinstance(layer, nn.Linear):
+                layer.weight *= 100.0
+    assert torch.allclose(net(images), before, atol=1e-5)
+
+
+def test_a_code_that_has_died_is_drawn_as_it_is():
+    (drawn,) = family.density(torch.full((20, 3), 0.5), 4, seed=0)
+    assert drawn.tolist() == [[0.5] * 3] * 4
+    assert family.spread(torch.zeros(2, 1, 4, 4)).tolist() == [0.0, 0.0]
+
+
+def test_the_knob_is_chosen_by_the_other_nets():
+    far = torch.tensor([[1.0, 9.0], [2.0, 2.0], [3.0, 3.0]]).numpy()
+    assert family_knobs.at_best(far, far).tolist() == [2.0, 9.0]
+    table = {
+        "alike": {"samples": far + 10, "reader": 100 - far},
+        "apart": {"samples": far[[0, 1]] * 0 + [[20.0], [10.0]],
+                  "reader": 100 - (far[[0, 1]] * 0 + [[5.0], [10.0]])},
+    }  # fmt: skip
+    plain = {"samples": torch.tensor([40.0, 40.0]).numpy(), "reader": torch.zeros(2).numpy() + 80}
+    found = family_knobs.readings(table, plain)
+    assert found[family_knobs.SAMPLES].tolist() == pytest.approx([1.0, 2.0])
+    assert found[family_knobs.WRONG].tolist() == pytest.approx([1.0, 2.0])
+    assert found[family_knobs.PLAIN_SAMPLES][1] == pytest.approx(4.0)
+    assert found[family_knobs.PLAIN_WRONG][1] == pytest.approx(4.0)
+    assert family_knobs.best_settings(
+        {"error": far, "reader": far, "samples": far}
+    ) == {"error": 1, "reader": 0, "samples": 1}  # fmt: skip
+
+
+def test_every_knob_has_a_middle_and_turns_one_way():
+    for name in family_knobs.KNOBS:
+        values = family.MEMBERS[name].values
+        assert len(values) == 5
+        assert list(values) in (sorted(values), sorted(values, reverse=True))
+        assert family.MEMBERS[name].middle == values[2]

@@ -139,26 +139,26 @@ def test_show_refuses_missing_and_unsuitable_texts(wrong, words):
 
 
 def test_same_data_same_bytes_and_nothing_extra_in_the_file():
-    first, second = draw().png, draw().png
+    first, second = draw().picture, draw().picture
     assert first == second
     assert Image.open(io.BytesIO(first)).info == {}  # no software, no date
     figure = figures.curves(POINTS, RUNS, xlabel="step", ylabel="gain (dB)")
-    again = [figures.show(figure, name="fig-b", alt=ALT, caption=CAPTION).png for _ in range(2)]
+    again = [figures.show(figure, name="fig-b", alt=ALT, caption=CAPTION).picture for _ in range(2)]
     assert again == [first, first]  # drawing a figure does not change it
 
 
 def test_the_readers_own_settings_change_no_picture_and_stay_as_they_were():
-    before = draw().png
+    before = draw().picture
     # The first is one of the book's settings, the others are left to matplotlib's defaults.
     theirs = {"axes.facecolor": "red", "xtick.direction": "in", "axes.xmargin": 0.4}
     with matplotlib.rc_context(theirs):
         mine = dict(matplotlib.rcParams)
-        assert draw().png == before
+        assert draw().picture == before
         assert dict(matplotlib.rcParams) == mine
 
 
 def test_paper_is_opaque_and_ink_readable_on_it():
-    corner = pixels(draw().png)[0, 0]
+    corner = pixels(draw().picture)[0, 0]
     assert corner.tobytes().hex() == PAPER[1:]
     for ink in (theme.INK, theme.GRAY):
         assert (luminance(PAPER) + 0.05) / (luminance(ink) + 0.05) > 4.5  # WCAG AA for text
@@ -183,6 +183,22 @@ def test_lines_are_stored_small_and_images_exactly():
         drawn = np.asarray(canvas.buffer_rgba())[..., :3]
         assert abs(stored - drawn).max() <= allowed
     assert Image.open(io.BytesIO(figures.png(chart))).mode == "P"
+
+
+def test_photographs_are_shown_as_a_jpeg_and_squares_and_lines_exactly(monkeypatch):
+    monkeypatch.setenv("AELIB_INTERACTIVE", "0")
+    generator = torch.Generator().manual_seed(0)
+    squares = torch.rand(6, 3, 8, 8, generator=generator)
+    photographs = torch.nn.functional.interpolate(squares, size=96, mode="bicubic")
+    grids = {"image/jpeg": figures.grid([photographs]), "image/png": figures.grid([squares])}
+    for kind, figure in grids.items():
+        data, _ = figures.show(figure, name="fig-a", alt=ALT, caption=CAPTION)._repr_mimebundle_()
+        assert set(data) == {"text/plain", kind}
+        stored = pixels(base64.b64decode(data[kind])).astype(int)
+        exact = pixels(figures.png(figure)).astype(int)
+        assert stored.shape == exact.shape
+        assert abs(stored - exact).mean() < (4 if kind == "image/jpeg" else 1e-9)
+    assert "image/png" in draw()._repr_mimebundle_()[0]
 
 
 def test_no_figure_reaches_pyplot():

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from aelib import random
-from aelib.experiments import attention_alone, blind_estimate, long_range
+from aelib import models, objectives, random
+from aelib.experiments import (
+    attention_alone,
+    blind_estimate,
+    convolutional_walk,
+    long_range,
+    output_read_back,
+    prediction_target,
+)
+from aelib.experiments.digit_diffusion import SCHEDULE
 from aelib.experiments.untrained_probe import edge
 
 
@@ -69,3 +79,56 @@ def test_linear_attention_is_a_mean_of_values_by_keys_and_queries():
         weights = torch.einsum("bc,bcp->bp", queries[:, :, pixel], keys.softmax(2))
         slow[:, :, pixel] = torch.einsum("bp,bvp->bv", weights, values)
     assert torch.allclose(layer(hidden), layer.out(slow.view(2, 4, 3, 3)), atol=1e-6)
+
+
+def test_a_label_asks_for_its_target_and_no_other():
+    images = random.uniform((12, 1, 8, 8), torch.zeros(1), random.generator(0))
+    model = lambda x, times: 0.3 * x  # noqa: E731
+    for number, target in enumerate(objectives.TARGETS):
+        labels = torch.full((12,), number)
+        torch.manual_seed(4)
+        wanted = objectives.diffusion(SCHEDULE, target)(model, images)
+        torch.manual_seed(4)
+        assert torch.allclose(prediction_target.as_labelled(model, images, labels), wanted)
+    mixed = torch.arange(12) % 3  # and with seeds in front
+    torch.manual_seed(4)
+    losses = prediction_target.as_labelled(model, images.view(2, 6, 1, 8, 8), mixed.view(2, 6))
+    for number, target in enumerate(objectives.TARGETS):
+        torch.manual_seed(4)
+        wanted = objectives.diffusion(SCHEDULE, target)(model, images.view(2, 6, 1, 8, 8))
+        assert torch.allclose(losses.view(-1)[mixed == number], wanted.view(-1)[mixed == number])
+
+
+def test_a_projection_keeps_its_directions_and_loses_the_others():
+    """Read back from the mean, its input is its output: what it lost stays at the start."""
+    train = random.normal((40, 1, 4, 4), torch.zeros(1), random.generator(1)) * 0.1 + 0.5
+    net, image = output_read_back.Projection(train, 5), train[:3].clamp(0, 1)
+    made = net(image)
+    assert torch.allclose(net(made), made, atol=1e-6)
+    start = train.mean(0).expand_as(image)
+    found = output_read_back.read_back(net, image, start, ["output"], 60)["output"]
+    assert torch.allclose(found.images[0], made, atol=1e-3)
+    assert output_read_back.arrived(found).all()
+
+
+def test_a_search_has_arrived_where_it_matches_or_moves_no_more():
+    half = torch.tensor([[9.0, 1.0, 1.0, 1.0, 1.0]])
+    found = SimpleNamespace(
+        ratio=torch.tensor([[0.5, 0.5, 0.5, 0.5, 0.001]]),
+        m_i=torch.tensor([[1.0, 1.0, 0.98, 1.02, 0.5]]),
+        trace={"m_i": torch.stack([torch.ones(1, 5), half], -1)},
+    )
+    assert output_read_back.arrived(found).tolist() == [[False, True, False, False, True]]
+
+
+def test_a_walk_on_the_statistics_of_the_batch_leaves_the_running_ones_as_they_were():
+    (net,) = models.replicate(lambda: models.UNet((1, 28, 28), 4), 1)
+    start = random.uniform((6, 1, 28, 28), torch.zeros(1), random.generator(2))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    batch, running = (
+        convolutional_walk.path(net, way, start, [1, 2], 0.0, 0) for way in convolutional_walk.WAYS
+    )
+    assert batch.shape == running.shape == (3, 6, 1, 28, 28)
+    assert torch.equal(batch[0], running[0])
+    assert not torch.allclose(batch[1], running[1], atol=0.01)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

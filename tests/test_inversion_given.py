@@ -34,6 +34,18 @@ def test_maps_are_matched_on_their_mean_over_places():
     assert torch.allclose(one[0], found[1], atol=1e-2)  # rows are searches of their own
 
 
+def test_tokens_are_matched_on_their_mean():
+    with random.seeded(0):
+        model = models.SmallViT((3, 8, 8), 4, width=16, depth=1, patch=4).eval()
+    tokens = inversion.features(model, torch.rand(2, 3, 8, 8), "block0")["block0"]
+    targets = tokens.mean(1)
+    assert torch.equal(inversion.over_places(tokens), targets)
+    found = inversion.invert_features(model, targets, "block0", (3, 8, 8), steps=60)
+    again = inversion.features(model, found, "block0")["block0"].mean(1)
+    grey = inversion.features(model, torch.full_like(found, 0.5), "block0")["block0"].mean(1)
+    assert (again - targets).square().sum() < 0.05 * (grey - targets).square().sum()
+
+
 def test_more_evaluations_do_not_make_it_worse_and_the_net_stays_as_it_is():
     model, targets = net().train(), torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
     before = {name: value.clone() for name, value in model.state_dict().items()}

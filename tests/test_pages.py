@@ -277,7 +277,11 @@ def test_figures_say_the_same_to_the_page_and_to_the_notebook(book: Notebook) ->
             assert page["figure"]["caption"] == brought[0]["caption"]
         else:
             assert "figure" not in page
-        pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+        pictures = [
+            output
+            for output in cell.outputs
+            if any(kind.startswith("image/") for kind in output.get("data", {}))
+        ]
         assert len(pictures) == len(brought), "a picture without ae.figures.show has no alt text"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
+from torch import nn
 
 from aelib import random
+from aelib.data import Images
 from aelib.exercises import tried
 
 
@@ -77,4 +80,35 @@ def ex_6b_untaught(answer: Any) -> None:
     assert mine > 1.2 * chance, (
         f"Their top inputs are alike by {mine:.2f}; those of random directions by {chance:.2f}. "
         "Which directions are sure to have things near them?"
+    )
+
+
+def ex_6b_shuffled(answer: Any) -> None:
+    """A function of a net with a layer "stage3", images, and how another net sees some, as rows of
+    length 1: how alike the top images of sparse units are, a mean over the units."""
+    drawn = random.generator(0)
+    colors = torch.rand(6, 3, 1, 1, generator=drawn)  # six kinds of picture, each of one colour
+    which = torch.arange(480) % 6
+    noise = 0.03 * torch.randn(480, 3, 4, 4, generator=drawn)
+    pictures = (colors[which] + noise).clamp(0, 1)
+    images = Images("colours", pictures[:240], pictures[240:])
+    with random.seeded(0):
+        net = nn.Sequential(OrderedDict(stage3=nn.Conv2d(3, 24, 1), head=nn.Flatten()))
+
+    def by_kind(some: torch.Tensor) -> torch.Tensor:
+        far = (some.mean((2, 3))[:, None] - colors.flatten(1)).square().sum(2)
+        return nn.functional.one_hot(far.argmin(1), 6).float()
+
+    def by_nothing(some: torch.Tensor) -> torch.Tensor:
+        rows = torch.randn(len(some), 200, generator=random.generator(1))
+        return nn.functional.normalize(rows, dim=1)
+
+    kinds, nothing = (float(tried(answer(net, images, look))) for look in (by_kind, by_nothing))
+    assert abs(nothing) < 0.1, (
+        f"To a net that sees nothing the top images are alike by {nothing:.2f}, not by 0. A "
+        "picture is not to be compared with itself."
+    )
+    assert kinds > 0.5, (
+        f"Pictures of six plain colours: to a net that sees colours the top images of a unit are "
+        f"alike by {kinds:.2f} only. Are they the top images of units that are on?"
     )

@@ -196,4 +196,5 @@ EXPERIMENT = Experiment(
     short={"seeds": 3, "steps": 10, "size": 8},
     full={"seeds": 6, "steps": 3000, "size": 8},
     picture=picture,
+    chunk=2,
 )

@@ -165,7 +165,8 @@ def train(
 ) -> nn.Module:
     """A classifier, trained; from the same start and in the same order however seeds are moved."""
     build, recipe = KINDS[checks.choice(kind, "kind", KINDS)]
-    recipe = recipe | {"steps": recipe["steps"] if steps is None else steps}
+    if steps is not None:
+        recipe = {**recipe, "steps": steps}
     with random.further(-random.offset()):
         (model,) = models.replicate(build, seeds=1)
         model.to(memory_format=torch.channels_last)  # half the time of a step

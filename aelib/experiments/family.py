@@ -101,9 +101,10 @@ def charged(shape: Sequence[int], penalty: float) -> nn.Module:
     """
     net = dense(shape)
     cast(nn.Sequential, net.encoder).append(nn.ReLU())
-    for index, layer in enumerate(cast(nn.Sequential, net.decoder)):
+    decoder = cast(nn.Sequential, net.decoder)
+    for index, layer in enumerate(decoder):
         if isinstance(layer, nn.Linear):
-            net.decoder[index] = models.UnitColumns(layer.in_features, layer.out_features)
+            decoder[index] = models.UnitColumns(layer.in_features, layer.out_features)
     return net
 
 
@@ -136,9 +137,7 @@ MEMBERS = {
         wide,
         lambda sigma: objectives.denoise(data.gaussian(sigma)),
     ),
-    "contractive": Member(
-        "weight β", (0.01, 0.04, 0.16, 0.64, 2.56), wide, objectives.contractive
-    ),
+    "contractive": Member("weight β", (0.01, 0.04, 0.16, 0.64, 2.56), wide, objectives.contractive),
     "sparse, top-k": Member("units on, k", (64, 32, 16, 8, 4), sparse, copying),
     "sparse, L1": Member("weight λ", (0.025, 0.05, 0.1, 0.2, 0.4), charged, objectives.sparse),
     "masked": Member(

@@ -20,6 +20,7 @@ from aelib.experiments.sparse_units import (
     PLACES,
     Features,
     Place,
+    alike,
     autoencoders,
     both_ways,
     describe,
@@ -70,7 +71,7 @@ CLAIM = Claim(
     also=(
         *((place, "trained") for place in JUDGED),
         *(("ResNet", f"{state}, own unit") for state in STATES[:2]),
-        (SHUFFLED, "named right in training"),
+        *(("ResNet", f"{state}, alike") for state in (*STATES[:2], SHUFFLED)),
     ),
     fails_when="One asks the net itself, whose own unit the picture drives before training and "
     "after. Two runs came before: one asked for the features that a unit decodes to instead of "
@@ -93,7 +94,7 @@ class Directions(NamedTuple):
 def learned(
     features: Sequence[Features], steps: int, code: int, k: int, frozen: bool = False
 ) -> list[Directions]:
-    """Those of a sparse autoencoder on each of several nets' features; its decoder may be frozen."""
+    """Those of sparse autoencoders, one on each net's features; their decoders may be frozen."""
     nets = autoencoders([one.train for one in features], steps, code, k, frozen)
     return [
         Directions(one, net.encode, net.decoder.columns().detach(), net.decoder.bias.detach())
@@ -134,6 +135,7 @@ class Inverted(NamedTuple):
     told: Tensor  # (n,)
     exchanged: Tensor  # (n,), by the next unit's picture
     own: Tensor  # (n,), the share of test images for which the own unit is smaller
+    alike: Tensor  # (), how alike the top images of all its units are, as in claim 6.2
 
 
 @torch.no_grad()
@@ -141,12 +143,15 @@ def inverted(
     place: Place,
     found: Directions,
     look: Callable[[Tensor], Tensor],
-    test: Tensor,
+    rows: Tensor,
     n: int,
     steps: int,
     seed: int,
 ) -> Inverted:
-    """`n` units drawn by seed, each inverted along its direction."""
+    """`n` units drawn by seed, each inverted along its direction.
+
+    look: how another net sees images, rows of length 1; `rows`: so it sees the test images.
+    """
     features = found.features
     code = found.encode(features.test)
     used, tops = top(code)
@@ -169,7 +174,7 @@ def inverted(
         seed=seed,
         forward=forward,
     ).clamp(0, 1)
-    likeness = look(seen) @ nn.functional.normalize(look(test)[tops].mean(0), dim=1).T
+    likeness = look(seen) @ nn.functional.normalize(rows[tops].mean(0), dim=1).T
     own = likeness.gather(1, drawn[:, None])
     others = likeness.shape[1] - 1
     told = (likeness < own).sum(1) / others
@@ -177,7 +182,7 @@ def inverted(
     exchanged = (other < other.gather(1, drawn[:, None])).sum(1) / others
     back = found.encode(features.scaling(pooled(features.net, seen, place.layer, forward)))
     driven = (code[:, units] < back.gather(1, units[:, None]).T).float().mean(0)
-    return Inverted(seen, tops[:, drawn], told, exchanged, driven)
+    return Inverted(seen, tops[:, drawn], told, exchanged, driven, alike(tops, rows).mean())
 
 
 def some(images: Images, n: int) -> Images:
@@ -228,6 +233,7 @@ def run(
         place, every = PLACES[word], pictures(word, name, 2 * wanted)
         images = some(every, wanted)
         look = observer(place.eye, images.test)
+        rows = look(images.test)
         trained = read(place, images)
         others = [read(place, images, seed) for seed in range(min(untrained, count))]
         sparse = learned([trained] * count, steps, code, k)
@@ -241,13 +247,13 @@ def run(
             groups["principal directions"] = [principal(each) for each in sparse]
         if word == "ResNet":
             model, right = unlabelled(every, shuffled_steps)
-            readings[SHUFFLED, "named right in training"] = right
+            show["shuffled labels named right"] = {random.moved(0): right}
             groups[SHUFFLED] = learned([describe(place, model, images)] * count, steps, code, k)
         told = show["told"][word] = {}
-        for state, rows in groups.items():
+        for state, group in groups.items():
             found = [
-                inverted(place, each, look, images.test, directions, evaluations, seed)
-                for seed, each in enumerate(rows)
+                inverted(place, each, look, rows, directions, evaluations, seed)
+                for seed, each in enumerate(group)
             ]
             if state in PICTURED and (word == "ResNet" or not judged):
                 tops = images.test[found[0].top[:BESIDE, :SHOWN].T.flatten()]
@@ -255,14 +261,19 @@ def run(
                     "inverted": to_jpeg(found[0].pictures[:SHOWN]),
                     "top": to_jpeg(tops, quality=80),
                 }
-            told[state] = torch.stack([each.told.mean() for each in found])
-            readings[word, state] = told[state]
+            readings[word, state] = [float(each.told.mean()) for each in found]
             readings[word, f"{state}, own unit"] = [float(each.own.mean()) for each in found]
+            readings[word, f"{state}, alike"] = [float(each.alike) for each in found]
             if state == "trained":
-                exchanged = torch.stack([each.exchanged.mean() for each in found])
-                readings[word, "pictures exchanged"] = told["pictures exchanged"] = exchanged
-        for state in groups.keys() - {"trained"}:
-            readings[word, _less(state)] = told["trained"] - told[state]
+                readings[word, "pictures exchanged"] = [
+                    float(each.exchanged.mean()) for each in found
+                ]
+        for state in [*groups, "pictures exchanged"]:
+            values = readings[word, state]
+            told[state] = {random.moved(seed): value for seed, value in enumerate(values)}
+            if state != "trained":
+                pairs = zip(readings[word, "trained"], values, strict=True)
+                readings[word, _less(state)] = [one - other for one, other in pairs]
     return Result(readings, show, tuple(show))
 
 
@@ -270,14 +281,14 @@ def picture(result: Result) -> Figure:
     """How well units are told by their pictures, by net: a dot for each autoencoder."""
     names = ("trained", "untrained", SHUFFLED, *STATES[2:], "pictures exchanged")
     places = [word for word in JUDGED if word in result.show["told"]]
-    figure, axes = figures.canvas(1, len(places), height=4.4)
+    figure, axes = figures.canvas(len(places), 1, height=2.4 * len(places))
     for word, ax in zip(places, axes, strict=True):
         told = result.show["told"][word]
         figures.bars(
-            {name: torch.as_tensor(told[name]) for name in names if name in told},
-            xlabel="fit less well",
+            {name: [float(v) for v in told[name].values()] for name in names if name in told},
+            xlabel="share of other units that fit less well" if word == places[-1] else "",
             lines={"chance": 0.5},
-            controls=names[1:],
+            controls=[name for name in names[1:] if name in told],
             title=word,
             ax=ax,
         )
@@ -319,10 +330,11 @@ EXPERIMENT = Experiment(
         "steps": 400,
         "code": 256,
         "k": 16,
-        "directions": 16,
+        "directions": 10,
         "evaluations": 40,
         "shuffled_steps": 2400,
         "shown": ["EfficientNet, large"],
     },
     picture=picture,
+    chunk=2,
 )

@@ -195,7 +195,7 @@ def arrived(found: inversion.LayerInversion) -> Tensor:
     m_r, or the second half of the evaluations has changed f by less than a fiftieth.
     """
     half = found.trace["m_i"][..., 1]
-    return (found.ratio < 0.01) | ((found.m_i / half).square() > 0.98)
+    return (found.ratio < 0.01) | (((found.m_i / half).square() - 1).abs() < 0.02)
 
 
 def picture(result: Result) -> Figure:

@@ -247,6 +247,6 @@ EXPERIMENT = Experiment(
     claims=(TARGET_DECIDES, CLOCK),
     run=run,
     short={"seeds": 3, "steps": 3, "batch_size": 8, "width": 8, "n": 40, "walk": 2},
-    full={"seeds": 6, "steps": 1500, "batch_size": 64, "width": 8, "n": 360, "walk": 20},
+    full={"seeds": 6, "steps": 1200, "batch_size": 80, "width": 8, "n": 360, "walk": 20},
     picture=picture,
 )

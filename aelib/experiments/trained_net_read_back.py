@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import PurePath
@@ -320,6 +321,7 @@ def run(
                     followed = images[photographs.index(FOLLOWED)]
                     show["snapshots"][LAYERS[layer]] = to_jpeg(torch.stack(taken))
                     show["answers"][LAYERS[layer]] = answers(net, torch.stack(taken), followed)
+                    show["answers"]["photograph"] = answers(net, followed[None], followed)
         if state != "other weights":
             show["pictures"][state] = {
                 name: to_jpeg(torch.cat([found[layer].images[0, i : i + 1] for layer in asked]))
@@ -426,6 +428,36 @@ def search_picture(result: Result, photograph: str = FOLLOWED) -> Figure:
     axes[0].set_ylabel("leftover f")
     axes[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure
+
+
+def watched(result: Result, n: int) -> Figure:
+    """The followed photograph, and what each layer behind the stem gives back of it after `n`
+    evaluations, one of `SNAPSHOTS` or all.
+
+    Above each picture f, m_g/m_r and the rank that the photograph's class has for it; in its
+    corner the class on top, where that is another. A layer whose search has ended keeps its last
+    picture.
+    """
+    records, names = result.show["records"].tolist(), models.imagenet_classes()
+    kept = [*SNAPSHOTS, records[-1]]
+    if n not in kept:
+        raise ValueError(checks.message("n", f"one of {kept}", n))
+    answered = result.show["answers"]
+
+    def called(top: int) -> str:
+        return "\n".join(textwrap.wrap(names[top], 10, break_long_words=False))
+
+    pictures = [from_jpeg(result.show["photographs"][FOLLOWED])[0]]
+    heads, notes = [called(answered["photograph"][1, 0])], [""]
+    places = result.show["layers"].tolist()
+    searches = zip(places, result.show["trace"]["trained"][FOLLOWED], strict=True)
+    for place, (f, ratio) in [*searches][1:]:
+        until, record = kept.index(n) + 1, records.index(n)
+        rank, top = answered[place][:, :until][:, -1]
+        pictures.append(from_jpeg(result.show["snapshots"][place])[:until][-1])
+        heads.append(f"{place}\nf = {f[record]:.2f}\n{ratio[record]:.2f} $m_r$\nrank {rank}")
+        notes.append(called(top) if rank > 1 else "")
+    return figures.grid([torch.stack(pictures)], columns=heads, notes=[notes])
 
 
 EXPERIMENT = Experiment(

@@ -57,7 +57,7 @@ def first_figure(page: BeautifulSoup, folder: Path, otherwise: Path) -> Path:
     """The first picture of the page that is more than an ornament."""
     for image in page.select("article img[src]"):
         path = folder / str(image["src"])
-        if path.suffix == ".png" and path.is_file():
+        if path.suffix in (".png", ".jpg", ".jpeg") and path.is_file():
             with Image.open(path) as picture:
                 if min(picture.size) >= 150:
                     return path

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aelib import checks
-from aelib.figures.explorers.page import Explorer, check_weight, filled, png_size
-from aelib.figures.output import check_alt, check_name, data_uri, png
+from aelib.figures.explorers.page import Explorer, check_weight, filled
+from aelib.figures.output import check_alt, check_name, data_uri, encoded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ def explore(
     Every value's picture is drawn now and goes into one self-contained HTML output, which works
     in a notebook, on the built page, from `file://`, with the keyboard and with a screen reader.
 
-    The HTML holds PNG data, which differs from machine to machine, and nbval compares HTML
+    The HTML holds pictures, whose data differ from machine to machine, and nbval compares HTML
     strictly: the cell must carry `# NBVAL_IGNORE_OUTPUT`.
 
     Args:
@@ -71,8 +72,8 @@ def explore(
         figure = draw(value) if callable(draw) else draw[i]
         if not isinstance(figure, Figure):
             raise TypeError(checks.message(f"draw({text(value)})", "a matplotlib Figure", figure))
-        pictures.append(png(figure))
-    sizes = sorted({png_size(picture) for picture in pictures})
+        pictures.append(encoded(figure))
+    sizes = sorted({_size(picture) for picture in pictures})
     if len(sizes) > 1:
         raise ValueError(checks.message("draw", "pictures of one size, in pixels", sizes))
     frames = [
@@ -97,6 +98,13 @@ def explore(
     )
     check_weight(len(html), "values", "take fewer values or smaller figures")
     return Explorer(name, html)
+
+
+def _size(picture: bytes) -> tuple[int, int]:
+    """(width, height) of a picture, in dots."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(picture)).size
 
 
 def _short(value: Any) -> str:
