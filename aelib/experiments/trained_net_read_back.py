@@ -49,6 +49,7 @@ CROPS = {
 }
 WIDE = 192  # crops of this size show most of a photograph; they are then averaged down
 FOLLOWED = "chelsea"  # the photograph whose picture is kept all along the search
+SHOWN = ("chelsea", "coffee", "flower")  # those whose pictures are kept at its end
 RECORDS = (0, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 450, 700, 1000)
 SNAPSHOTS = (0, 5, 10, 20, 50, 100, 300, 700, 1000)
 # Late layers are searched without the leak: its gradient is not the loss's, and there the line
@@ -266,7 +267,9 @@ def run(
     show: dict[str, Any] = {
         "records": np.array([*records, steps]),
         "layers": np.array([LAYERS[layer] for layer in layers]),
-        "photographs": {name: to_jpeg(images[i : i + 1]) for i, name in enumerate(photographs)},
+        "photographs": {
+            name: to_jpeg(images[i : i + 1]) for i, name in enumerate(photographs) if name in SHOWN
+        },
         "pictures": {},
         "trace": {},
         "snapshots": {},
@@ -326,6 +329,7 @@ def run(
             show["pictures"][state] = {
                 name: to_jpeg(torch.cat([found[layer].images[0, i : i + 1] for layer in asked]))
                 for i, name in enumerate(photographs)
+                if name in SHOWN
             }
             stretched = [layer for layer in asked if LAYERS[layer] in ("block 8", "block 15")]
             for layer, stretch in inversion.spectrum(
@@ -392,7 +396,7 @@ def depth_picture(result: Result) -> Figure:
     figures.curves(
         range(len(places)),
         {
-            state: np.stack([left(result, state, name) for name in result.show["photographs"]])
+            state: np.stack([left(result, state, name) for name in result.show["trace"][state]])
             for state in ("trained", "untrained")
         },
         lines={
