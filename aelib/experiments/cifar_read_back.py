@@ -93,7 +93,7 @@ LAYERS = {
     "ViT": ["embedding", "block0", "block1", "block2", "block3", "token"],
 }
 STATES = ("untrained", "trained")
-SHOWN = 3  # of so many images of a chunk the pictures are kept
+SHOWN = 1  # of so many images of a chunk the pictures are kept
 
 
 def nets(kind: str, sample: Tensor, images: Sequence[int]) -> dict[str, list[nn.Module]]:
@@ -111,11 +111,10 @@ def read(group: Sequence[nn.Module], images: Tensor, layer: str, steps: int) -> 
     """A layer read until the search has levelled off: by name (images, …), by a net of its own for
     each image, or by one for all."""
     shares = images.split(len(images) // len(group))
-    with runtime.full_precision():
-        parts = [
-            inversion.invert(model, some, layer, steps=steps, until="levelled off")[layer]
-            for model, some in zip(group, shares, strict=True)
-        ]
+    parts = [
+        inversion.invert(model, some, layer, steps=steps, until="levelled off")[layer]
+        for model, some in zip(group, shares, strict=True)
+    ]
     arrived = [word == "levelled off" for part in parts for word in part.stopped[0]]
     return {
         "images": torch.cat([part.images[0] for part in parts]),
@@ -157,7 +156,7 @@ def run(name: str, images: Sequence[int], steps: int) -> Result:
             pictures[kind, state] = {
                 str(place): to_jpeg(
                     torch.stack([shown[i], *(row["images"][i] for row in rows.values())]),
-                    quality=95,
+                    quality=90,
                 )
                 for i, place in enumerate(images[:SHOWN])
             }
@@ -184,8 +183,8 @@ EXPERIMENT = Experiment(
     claims=(CLAIM, MORE),
     run=run,
     short={"name": "photographs", "images": [1, 171, 341], "steps": 6},
-    full={"name": "cifar10", "images": list(range(1, 2000, 125)), "steps": 2000},
+    full={"name": "cifar10", "images": list(range(1, 2000, 167)), "steps": 1200},
     picture=picture,
-    chunk=4,
+    chunk=2,
     chunked="images",
 )

@@ -162,18 +162,17 @@ def run(
     for title, name in NETS.items():
         given = weights[name] if weights else None
         layers = tokens if name == "vit_l_16" else dict(zip(STAGES, STAGES, strict=True))
-        with runtime.full_precision():
-            found = inversion.invert(
-                net(name, given, size, blocks[-1] + 1, sample),
-                images,
-                list(layers),
-                steps=steps[name],
-                until="levelled off",
-                recipe="trained" if weights else "default",
-                forward=models.normalization(name, given),
-                batch_size=len(images),
-                label=title,
-            )
+        found = inversion.invert(
+            net(name, given, size, blocks[-1] + 1, sample),
+            images,
+            list(layers),
+            steps=steps[name],
+            until="levelled off",
+            recipe="trained" if weights else "default",
+            forward=models.normalization(name, given),
+            batch_size=len(images),
+            label=title,
+        )
         for layer, place in layers.items():
             for quantity, values in of_layer(found[layer]).items():
                 readings[title, place, quantity] = values

@@ -304,7 +304,7 @@ EXPERIMENT = Experiment(
     claims=(RESIDUAL, TRANSFORMER, TRAINING),
     run=run,
     short={"seeds": 3, "train_steps": 2, "sample": 16, "images": 1, "steps": 2},
-    full={"seeds": 8, "train_steps": 150, "sample": 256, "images": 3, "steps": 600},
+    full={"seeds": 8, "train_steps": 150, "sample": 256, "images": 3, "steps": 400},
     picture=read_back_picture,
     chunk=2,  # with one, nothing would lie between untrained seeds
 )

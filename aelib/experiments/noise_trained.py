@@ -113,16 +113,15 @@ def small_nets(
 
 def read_back(model: nn.Module, images: Tensor, start: str, seed: int, steps: int):
     """The last stage of a net read until the search has levelled off."""
-    with runtime.full_precision():
-        result = inversion.invert(
-            model.to(runtime.device()),
-            images,
-            LAYER,
-            recipe=STARTS[start],
-            seeds=[seed],
-            steps=steps,
-            until="levelled off",
-        )
+    result = inversion.invert(
+        model.to(runtime.device()),
+        images,
+        LAYER,
+        recipe=STARTS[start],
+        seeds=[seed],
+        steps=steps,
+        until="levelled off",
+    )
     return result[LAYER]
 
 

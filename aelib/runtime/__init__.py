@@ -1,6 +1,6 @@
 """Where and how the code runs: device, memory, the session, the machine's record, files."""
 
-from aelib.runtime.device import device, full_precision, is_cpu, threads
+from aelib.runtime.device import device, is_cpu, threads
 from aelib.runtime.files import cache_folder, check_writable, write_whole
 from aelib.runtime.lesson import lesson
 from aelib.runtime.machine import header, machine, versions
@@ -14,7 +14,6 @@ __all__ = [
     "check_writable",
     "device",
     "free_memory",
-    "full_precision",
     "header",
     "interactive",
     "interruptible",

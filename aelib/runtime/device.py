@@ -54,20 +54,3 @@ def threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Inside the block convolutions on a GPU keep all digits of float32, of which they would drop
-    half to be faster; elsewhere they do anyway.
-
-    >>> with full_precision():
-    ...     torch.backends.cudnn.allow_tf32
-    False
-    """
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
