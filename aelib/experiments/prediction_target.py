@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -130,7 +130,7 @@ def nets_of(clock: str, skip: str, seeds: int, width: int) -> list[nn.Module]:
     return models.replicate(build, seeds)
 
 
-def as_labelled(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def as_labelled(model: Callable, images: Tensor, labels: Tensor) -> Tensor:
     """The objective of diffusion, with the place in `TARGETS` of what is wanted as a label.
 
     Takes images (…, channels, height, width) and labels (…); gives one loss an image.
@@ -247,6 +247,6 @@ EXPERIMENT = Experiment(
     claims=(TARGET_DECIDES, CLOCK),
     run=run,
     short={"seeds": 3, "steps": 3, "batch_size": 8, "width": 8, "n": 40, "walk": 2},
-    full={"seeds": 6, "steps": 1200, "batch_size": 80, "width": 8, "n": 360, "walk": 20},
+    full={"seeds": 6, "steps": 1500, "batch_size": 64, "width": 8, "n": 360, "walk": 20},
     picture=picture,
 )
