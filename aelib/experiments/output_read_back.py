@@ -63,7 +63,7 @@ WAIST = Claim(
     fails_when="The waist has room for nearly all that varies in the pictures, as 100 numbers do "
     "for small photographs; or a net without a waist loses its input as well, at its poolings.",
     rule_changed="2026-11-26",
-    seen_before="first run",
+    seen_before="prototype",
 )
 NORM = Claim(
     id="4.26",
@@ -94,7 +94,7 @@ NORM = Claim(
     ),
     fails_when="One runs the net on the statistics of the batch, which hold the input's own.",
     rule_changed="2026-11-26",
-    seen_before="first run",
+    seen_before="prototype",
 )
 
 KINDS = {"no waist": "batch", "waist": "batch", "no norm": "none"}  # and how each normalises
@@ -211,7 +211,7 @@ def picture(result: Result) -> Figure:
     rows = {
         name: row
         for name, row in result.show["rows"].items()
-        if not name.startswith("waist, untrained")
+        if not name.startswith(("waist, untrained", "PCA"))
     }
     return figures.grid(
         [torch.as_tensor(row) for row in rows.values()],
