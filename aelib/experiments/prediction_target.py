@@ -59,9 +59,9 @@ TARGET_DECIDES = Claim(
         "noise / Gaussian",
         "another draw / Fréchet",
     ),
-    fails_when="Training is short: after 300 steps the skip was worth a fifth to the noise, and the "
-    "nets that answer with it drew worse than one Gaussian. The digits are of 8 × 8 pixels, for at "
-    "28 × 28 nets as cheap that answer with the noise draw next to nothing.",
+    fails_when="Training is short: after 300 steps the skip was worth a fifth to the noise, and "
+    "the nets that answer with it drew worse than one Gaussian. The digits are of 8 × 8 pixels, "
+    "for at 28 × 28 nets as cheap that answer with the noise draw next to nothing.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
@@ -94,8 +94,8 @@ CLOCK = Claim(
         *((target, "loss, not told / told") for target in ("noise", "image")),
         "another draw / Fréchet",
     ),
-    fails_when="Training is short: after 300 steps the clock was worth nothing yet. The loss hardly "
-    "shows it: in an image much of which is black, its own noise tells how much there is.",
+    fails_when="Training is short: after 300 steps the clock was worth nothing yet. The loss "
+    "hardly shows it: in an image much of which is black, its own noise tells how much there is.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
