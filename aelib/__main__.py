@@ -67,7 +67,7 @@ def _measure_one(id: str, options: argparse.Namespace) -> None:
         "keeps what was kept before",
         file=sys.stderr,
     )
-    paths = experiments.measure(id, options.out, options.resume)
+    paths = experiments.measure(id, options.out, options.resume, options.jobs)
     print(f"kept in {', '.join(map(str, paths))} after {time.perf_counter() - began:.0f} s")
 
 
@@ -217,7 +217,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="vary seeds, threads and kernels of what is kept, and keep those verdicts beside it",
     )
     measure.add_argument(
-        "--jobs", type=int, default=1, help="processes at a time for --stability (default: 1)"
+        "--jobs",
+        type=int,
+        default=1,
+        help="processes at a time: chunks of a full run, or variations (default: 1)",
     )
     measure.add_argument("--out", help="the folder to keep it in (default: the package's own)")
     invert = command("invert", _invert, "Rebuild images from what layers of a model know of them.")

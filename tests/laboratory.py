@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import aelib as ae
+from aelib import random
 from aelib.claims import above
 from aelib.experiments import Experiment, Result
 from aelib.experiments import experiment as room
@@ -26,6 +29,13 @@ def made(run, short=None, full=None, claims=(CLAIM,)) -> Experiment:
 
 def plain(seeds, value=1.0) -> Result:
     return Result({"kappa": [value] * seeds, "identity": [1.0] * seeds, "more": [0]})
+
+
+def by_process(seeds) -> Result:
+    """Which seed, and which process drew it."""
+    first = random.moved(0)
+    values = [float(first + seed) for seed in range(seeds)]
+    return Result({"kappa": values, "identity": [float(os.getpid())] * seeds})
 
 
 def put(monkeypatch, experiment) -> None:

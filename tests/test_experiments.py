@@ -13,7 +13,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from laboratory import CLAIM, made, plain, put
+from laboratory import CLAIM, by_process, made, plain, put
 
 import aelib as ae
 from aelib import experiments, random
@@ -300,6 +300,15 @@ def test_a_full_run_in_chunks_is_that_of_all_its_seeds_and_is_resumed(laboratory
     ran.clear()
     experiments.measure("9.1", tmp_path, resume=True)  # nothing is left to go on with
     assert ran == [0, 2, 4, 0]
+
+
+def test_chunks_are_made_in_processes_of_their_own(laboratory, tmp_path):
+    laboratory(dataclasses.replace(made(by_process), chunk=2, full={"seeds": 5}))
+    experiments.measure("9.1", tmp_path, jobs=3)
+    readings = experiments.kept("9.1", tmp_path).readings
+    assert readings["kappa"] == [0, 1, 2, 3, 4]
+    assert os.getpid() not in readings["identity"]
+    assert not (tmp_path / ".unfinished" / "9.1").exists()
 
 
 def test_a_full_run_can_be_cut_along_a_list(laboratory, tmp_path):

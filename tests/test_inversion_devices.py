@@ -304,3 +304,19 @@ def test_a_copy_from_a_gpu_arrives():
     assert copy.arrived()
     assert copy.value.tolist() == [1] * 4
     assert copy.value.is_pinned()
+
+
+def test_convolutions_run_in_whole_float32_while_a_model_is_read():
+    allowed = []
+
+    class Watched(nn.Conv2d):
+        def forward(self, input):
+            allowed.append(torch.backends.cudnn.allow_tf32)
+            return super().forward(input)
+
+    before = torch.backends.cudnn.allow_tf32
+    invert(nn.Sequential(Watched(3, 4, 3)), IMAGES, "0", steps=2)
+    assert before
+    assert allowed
+    assert not any(allowed)
+    assert torch.backends.cudnn.allow_tf32 == before

@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache, reduce
+from functools import cache, partial, reduce
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,9 @@ class Experiment:
         full: settings of record.
         picture: draws a result's figure from what `Result.keep` names.
         chunk: how many of the `seeds` a full run trains before it keeps what it has, so that it
-            can be resumed; None for all. The seeds of a chunk are drawn on from those before it,
-            so a run that caches nets by their settings must not be cut.
+            can be resumed, and made in several processes; None for all. The seeds of a chunk are
+            drawn on from those before it, so a run that caches nets by their settings must not be
+            cut.
         chunked: the setting that is cut: "seeds", a number, or one that is a list, such as
             "photographs". The readings of the parts are put one behind the other; of what they
             keep, dictionaries are joined, and the first of two things of one name stays.
@@ -185,7 +187,9 @@ def ledger() -> list[dict[str, Any]]:
     ]
 
 
-def measure(id: str, folder: str | Path | None = None, resume: bool = False) -> list[Path]:
+def measure(
+    id: str, folder: str | Path | None = None, resume: bool = False, jobs: int = 1
+) -> list[Path]:
     """Run the experiment of claim `id` at full length, and short as its witness; keep both.
 
     Ctrl-C stops it at once. Of a run that is made in chunks the chunks that were done stay, and
@@ -195,6 +199,7 @@ def measure(id: str, folder: str | Path | None = None, resume: bool = False) -> 
         id: such as "2.5"; the other claims of its experiment are measured with it.
         folder: where to keep the result; the package's own if None.
         resume: go on with what an earlier call began; without it, begin anew.
+        jobs: how many chunks at a time, each in a process of its own.
 
     Returns:
         The files written: one for each claim, and what pictures draw from.
@@ -209,12 +214,11 @@ def measure(id: str, folder: str | Path | None = None, resume: bool = False) -> 
     scratch = Scratch(home / ".unfinished" / experiment.claims[0].id, experiment.full, resume)
     began = datetime.now(timezone.utc)
     with _stopping_at_once():
-        long_run = _in_chunks(experiment, scratch)
-        took = datetime.now(timezone.utc) - began
+        long_run = _in_chunks(experiment, scratch, jobs)
         short_run = experiment.run(**experiment.short)
     record = {
         "date": began.isoformat(timespec="seconds"),
-        "seconds": f"{took.total_seconds() + scratch.seconds_before:.0f}",
+        "seconds": f"{scratch.seconds:.0f}",
         "seed_offset": str(random.offset()),
         "profile": runtime.profile().name,
         "machine": runtime.machine(),
@@ -339,26 +343,17 @@ def stale(id: str, today: Mapping[str, Reading], folder: str | Path | None = Non
     return wrong
 
 
-def _in_chunks(experiment: Experiment, scratch: Scratch) -> Result:
-    """The full run, a chunk of its seeds, or of another setting, at a time."""
+def _in_chunks(experiment: Experiment, scratch: Scratch, jobs: int = 1) -> Result:
+    """The full run, a chunk of its seeds, or of another setting, at a time, or `jobs` at a time."""
     every = experiment.full.get(experiment.chunked, 1)
-    listed = isinstance(every, Sequence)
-    n = len(every) if listed else every
+    n = len(every) if isinstance(every, Sequence) else every
     size = experiment.chunk or n
-    parts = []
-    for first in range(0, n, size):
-        part = scratch.load(first)
-        if part is None:
-            settings = dict(experiment.full)
-            if experiment.chunked in settings:
-                some = every[first : first + size] if listed else min(size, n - first)
-                settings[experiment.chunked] = some
-            began = time.monotonic()
-            with random.further(0 if listed else first):
-                part = experiment.run(**settings)
-            if size < n:
-                scratch.save(first, part, time.monotonic() - began)
-        parts.append(part)
+    firsts = range(0, n, size)
+    if jobs > 1 and len(firsts) > 1:
+        missing = [first for first in firsts if first not in scratch]
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _end_at_once) as pool:
+            list(pool.map(partial(_keep_chunk, experiment, scratch), missing))
+    parts = [scratch.load(first) or _run_chunk(experiment, scratch, first) for first in firsts]
     if len(parts) == 1:
         return parts[0]
     readings = {
@@ -368,6 +363,32 @@ def _in_chunks(experiment: Experiment, scratch: Scratch) -> Result:
         for key in parts[0].readings
     }
     return Result(readings, reduce(_union, (part.show for part in parts)), parts[0].keep)
+
+
+def _run_chunk(experiment: Experiment, scratch: Scratch, first: int) -> Result:
+    """The chunk that begins with unit `first`; kept, unless it is the whole run."""
+    settings = dict(experiment.full)
+    every, size = settings.get(experiment.chunked), experiment.chunk
+    listed = isinstance(every, Sequence)
+    if size and every is not None:
+        settings[experiment.chunked] = (
+            every[first : first + size] if listed else min(size, every - first)
+        )
+    began = time.monotonic()
+    with random.further(0 if listed else first):
+        part = experiment.run(**settings)
+    scratch.save(first, part, time.monotonic() - began, whole=settings == experiment.full)
+    return part
+
+
+def _keep_chunk(experiment: Experiment, scratch: Scratch, first: int) -> None:
+    """A chunk in a process of its own: what it gives comes back through the scratch folder."""
+    _run_chunk(experiment, scratch, first)
+
+
+def _end_at_once() -> None:
+    """Ctrl-C ends a process that makes a chunk; `fit` would hold it back."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _union(first: Mapping, other: Mapping) -> dict:

@@ -123,12 +123,15 @@ class Scratch:
         settings: of the full run.
         resume: use what is there; otherwise it goes.
 
+    Attributes:
+        seconds: what the chunks took that were loaded or made here.
+
     Raises:
         ValueError: to resume what was begun with other settings, seeds or another aelib.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
-        self.folder, self.seconds_before = folder, 0.0
+        self.folder, self.seconds = folder, 0.0
         made_with = {"settings": dict(settings), "offset": random.offset(), **runtime.versions()}
         note = folder / "settings.json"
         if resume and note.is_file():
@@ -146,17 +149,22 @@ class Scratch:
             self.remove()
         self._note, self._made_with = note, made_with
 
+    def __contains__(self, first: int) -> bool:
+        return (self.folder / f"{first}.npz").is_file()
+
     def load(self, first: int) -> Result | None:
         """The chunk that begins with unit `first`; None where it was not done."""
-        file = self.folder / f"{first}.npz"
-        if not file.is_file():
+        if first not in self:
             return None
-        kept = unpack(file)
-        self.seconds_before += float(kept["seconds"])
+        kept = unpack(self.folder / f"{first}.npz")
+        self.seconds += float(kept["seconds"])
         return Result(kept["readings"], kept.get("show", {}), tuple(kept.get("show", {})))
 
-    def save(self, first: int, part: Result, seconds: float) -> None:
-        """Keep a chunk that is done."""
+    def save(self, first: int, part: Result, seconds: float, whole: bool = False) -> None:
+        """Keep a chunk that is done, but for one that is the `whole` run."""
+        self.seconds += seconds
+        if whole:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self._made_with, indent=1)
         runtime.write_whole(self._note, text.encode())

@@ -51,7 +51,8 @@ def frozen(model: nn.Module, channels_last: bool = False) -> Iterator[None]:
     Those for weights want no gradient, so none is computed for them; whatever a forward pass
     writes into a buffer, or an attribute that holds a tensor, goes into a copy. The model's own
     tensors are never touched; afterwards, also after an exception or Ctrl-C, they and each module's
-    mode are back in place.
+    mode are back in place. Convolutions run in whole float32 meanwhile: on a GPU cuDNN would round
+    to TF32, and differently for one image than for a batch of them.
 
     `torch.func.functional_call` gives the same features, but swaps at every call instead of once.
 
@@ -75,7 +76,7 @@ def frozen(model: nn.Module, channels_last: bool = False) -> Iterator[None]:
         held += [(parameters, False), (module._buffers, True), (vars(module), True)]
     before = [(values, dict(values)) for values, _ in held]
     stand_ins: dict[int, Tensor] = {}  # a tensor that two modules share stays shared
-    with evaluating(model):
+    with evaluating(model), _whole_float32():
         try:
             for values, copy in held:
                 for name, own in list(values.items()):
@@ -90,6 +91,17 @@ def frozen(model: nn.Module, channels_last: bool = False) -> Iterator[None]:
         finally:
             for values, own in before:
                 _restore(values, own)
+
+
+@contextlib.contextmanager
+def _whole_float32() -> Iterator[None]:
+    """No TF32 in cuDNN's convolutions; torch allows it there unless it is told not to."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _restore(values: dict[str, Any], own: dict[str, Any]) -> None:
