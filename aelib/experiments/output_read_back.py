@@ -225,7 +225,7 @@ EXPERIMENT = Experiment(
     run=run,
     short={"seeds": 3, "steps": 4, "batch_size": 32, "search": 4, "images": 3, "train": 2048,
            "size": 16, "width": 8, "waist": 32},
-    full={"seeds": 6, "steps": 3500, "batch_size": 44, "search": 700, "images": 16, "train": 8192,
+    full={"seeds": 6, "steps": 3000, "batch_size": 50, "search": 600, "images": 16, "train": 8192,
           "size": 32, "width": 16, "waist": 100},
     picture=picture,
     chunk=1,
