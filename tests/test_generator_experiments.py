@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_a_projection_keeps_its_directions_and_loses_the_others():
 
 def test_a_search_has_arrived_where_it_matches_or_moves_no_more():
     half = torch.tensor([[9.0, 1.0, 1.0, 1.0, 1.0]])
-    found = SimpleNamespace(
+    found: Any = SimpleNamespace(
         ratio=torch.tensor([[0.5, 0.5, 0.5, 0.5, 0.001]]),
         m_i=torch.tensor([[1.0, 1.0, 0.98, 1.02, 0.5]]),
         trace={"m_i": torch.stack([torch.ones(1, 5), half], -1)},

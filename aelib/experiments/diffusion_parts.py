@@ -131,7 +131,7 @@ EXPERIMENT = Experiment(
     run=run,
     short={"seeds": 3, "steps": 2, "batch_size": 4, "width": 8, "components": [2], "n": 40,
            "walk": 3},
-    full={"seeds": 6, "steps": 1600, "batch_size": 80, "width": 16, "components": [40], "n": 250,
+    full={"seeds": 6, "steps": 2000, "batch_size": 64, "width": 16, "components": [40], "n": 250,
           "walk": 20},
     picture=picture,
 )  # fmt: skip

@@ -45,7 +45,7 @@ CLAIM = Claim(
     ),
     fails_when="Convolutions see the whole image, as those of a net that halves it twice do.",
     rule_changed="2026-11-26",
-    seen_before="first run",
+    seen_before="nothing",
 )
 DEPTH = Claim(
     id="4.28",
@@ -166,7 +166,7 @@ def run(seeds: int, train: int, steps: int, batch_size: int, width: int, n: int,
             objective=objectives.diffusion(SCHEDULE, "image"),
             steps=steps,
             batch_size=batch_size,
-            lr=4e-3,
+            lr=3e-3,
             schedule="cosine",
             label=names[0],
         )
@@ -216,7 +216,7 @@ EXPERIMENT = Experiment(
     claims=(CLAIM, DEPTH),
     run=run,
     short={"seeds": 3, "train": 200, "steps": 2, "batch_size": 8, "width": 16, "n": 40, "walk": 2},
-    full={"seeds": 6, "train": 8000, "steps": 2500, "batch_size": 76, "width": 16, "n": 500,
+    full={"seeds": 6, "train": 8000, "steps": 3000, "batch_size": 64, "width": 16, "n": 500,
           "walk": 25},
     picture=picture,
 )  # fmt: skip

@@ -116,13 +116,21 @@ class Projection(nn.Module):
 
 
 def run(
-    seeds: int, steps: int, search: int, images: int, size: int, width: int, waist: int
+    seeds: int,
+    steps: int,
+    batch_size: int,
+    search: int,
+    images: int,
+    train: int,
+    size: int,
+    width: int,
+    waist: int,
 ) -> Result:
     """Copiers of each kind, and the picture that the output of each gives back of its input.
 
     `waist` numbers pass the waist, and are kept by the PCA beside it; the rest has `size`² pixels.
     """
-    photos = data.load("photos", size=size, channels=1)
+    photos = data.load("photos", size=size, channels=1, train=train)
     lively = photos.test[photos.test.flatten(1).std(1) > 0.1][::7]
     clean, held_out, device = lively[:images], photos.test[:HELD_OUT], runtime.device()
     start = photos.train.mean(0).expand_as(clean)
@@ -140,8 +148,8 @@ def run(
             group,
             photos.train,
             steps=steps,
-            batch_size=32,
-            lr=2e-3,
+            batch_size=batch_size,
+            lr=3e-3,
             schedule="cosine",
             label=kind,
         )
@@ -203,7 +211,7 @@ def picture(result: Result) -> Figure:
     rows = {
         name: row
         for name, row in result.show["rows"].items()
-        if not name.startswith("waist, untrained")
+        if not name.startswith(("waist, untrained", "PCA"))
     }
     return figures.grid(
         [torch.as_tensor(row) for row in rows.values()],
@@ -215,9 +223,10 @@ def picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(WAIST, NORM),
     run=run,
-    short={"seeds": 3, "steps": 4, "search": 4, "images": 3, "size": 16, "width": 8, "waist": 32},
-    full={"seeds": 6, "steps": 2500, "search": 600, "images": 8, "size": 32, "width": 16,
-          "waist": 100},
+    short={"seeds": 3, "steps": 4, "batch_size": 32, "search": 4, "images": 3, "train": 2048,
+           "size": 16, "width": 8, "waist": 32},
+    full={"seeds": 6, "steps": 3000, "batch_size": 50, "search": 600, "images": 16, "train": 8192,
+          "size": 32, "width": 16, "waist": 100},
     picture=picture,
-    chunk=2,
+    chunk=1,
 )  # fmt: skip
