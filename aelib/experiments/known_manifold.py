@@ -119,8 +119,8 @@ MEAN = Claim(
         ("denoiser", "off the manifold, last step"),
     ),
     units="nets, and draws of the exact walks",
-    fails_when="The noise is weak: then mean and draw are nearly one, and the border of the data "
-    "alone tells them apart.",
+    fails_when="The data are spread evenly and the noise is weak: then only their border tells mean "
+    "and draw apart.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )

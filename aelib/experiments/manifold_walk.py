@@ -29,20 +29,23 @@ CLAIM = Claim(
     "of each code unit's deviation",
     supported={
         "changed class, 30 steps": above(0.5),
-        "smooth change as far ÷ walk, nearest image, 10 steps": above(1),
+        "no noise, changed class, 30 steps": below(0.5),
+        "walk ÷ Gaussian, Fréchet, 10 steps": below(1),
         "walk ÷ Gaussian, Fréchet, 300 steps": below(1),
     },
     conditional={
         "changed class, 30 steps": above(0.5),
-        "smooth change as far ÷ walk, nearest image, 10 steps": above(1),
+        "no noise, changed class, 30 steps": below(0.5),
+        "walk ÷ Gaussian, Fréchet, 10 steps": below(1),
     },
     refuted={
-        "smooth change as far ÷ walk, nearest image, 10 steps": below(1),
-        "walk ÷ Gaussian, Fréchet, 300 steps": above(1),
+        "no noise, changed class, 30 steps": above(0.5),
+        "walk ÷ Gaussian, Fréchet, 10 steps": above(1),
     },
     controls=(
-        "white noise as far ÷ walk, nearest image, 10 steps",
         "no noise, changed class, 30 steps",
+        "white noise as far ÷ walk, nearest image, 10 steps",
+        "smooth change as far ÷ walk, nearest image, 10 steps",
         "real digits, nearest image",
     ),
     also=(
