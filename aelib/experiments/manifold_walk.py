@@ -64,8 +64,9 @@ CLAIM = Claim(
         "smooth change as far ÷ Gaussian, Fréchet, 10 steps",
         "denoiser ÷ Gaussian, Fréchet, 300 steps",
     ),
-    condition="The walk is short: then it drifts off the data.",
-    fails_when="The walk is long: errors of the copy add up, and nothing pulls it back.",
+    condition="The walk is short: later it drifts off the data.",
+    fails_when="The net only copies: without noise as many walkers change class, since errors of the "
+    "copy add up and lead them all to the same few shapes.",
     rule_changed="2026-11-26",
     seen_before="first run",
 )

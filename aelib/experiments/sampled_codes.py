@@ -62,7 +62,7 @@ GENERATES = Claim(
         "narrow code, mixture ÷ Gaussian",
         "mixture, narrow code ÷ Gaussian in pixels",
     ),
-    fails_when="The code is sampled badly: one Gaussian goes where no codes lie. And what the copies "
+    fails_when="The code is sampled badly: one Gaussian goes where no codes lie. And what copies "
     "lose, samples lose too.",
     rule_changed="2026-11-26",
     seen_before="first run",
