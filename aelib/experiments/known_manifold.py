@@ -119,8 +119,8 @@ MEAN = Claim(
         ("denoiser", "off the manifold, last step"),
     ),
     units="nets, and draws of the exact walks",
-    fails_when="The data are spread evenly and the noise is weak: then mean and draw differ at their "
-    "border alone.",
+    fails_when="The data are spread evenly and the noise is weak: then mean and draw differ at "
+    "their border alone.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )

@@ -65,8 +65,8 @@ CLAIM = Claim(
         "denoiser ÷ Gaussian, Fréchet, 300 steps",
     ),
     condition="The walk is short: later it drifts off the data.",
-    fails_when="The net only copies: without noise as many walkers change class, since errors of the "
-    "copy add up and lead them all to the same few shapes.",
+    fails_when="The net only copies: without noise as many walkers change class, since errors of "
+    "the copy add up and lead them all to the same few shapes.",
     rule_changed="2026-11-26",
     seen_before="first run",
 )
