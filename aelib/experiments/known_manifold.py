@@ -119,8 +119,8 @@ MEAN = Claim(
         ("denoiser", "off the manifold, last step"),
     ),
     units="nets, and draws of the exact walks",
-    fails_when="The noise is weak: then mean and draw are nearly one, and the border of the data "
-    "alone tells them apart.",
+    fails_when="The data are spread evenly and the noise is weak: then mean and draw differ at "
+    "their border alone.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
@@ -484,6 +484,6 @@ EXPERIMENT = Experiment(
     claims=(LINE, WALK, MEAN),
     run=run,
     short={"seeds": 3, "steps": 5, "walkers": 8, "walk": 3},
-    full={"seeds": 6, "steps": 6000, "walkers": 192, "walk": 300},
+    full={"seeds": 10, "steps": 6000, "walkers": 192, "walk": 300},
     picture=picture,
 )

@@ -112,6 +112,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": [1, 3], "n": 8},
-    full={"seeds": 6, "steps": [200, 400, 800, 1500, 3000, 6000], "n": 300},
+    full={"seeds": 10, "steps": [200, 400, 800, 1500, 3000, 6000], "n": 300},
     picture=picture,
 )
