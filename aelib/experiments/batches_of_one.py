@@ -42,7 +42,7 @@ CLAIM = Claim(
     ratios=("clean error, one over batch", "clean error, standardised over one"),
     fails_when="The padding tells the net how bright the image is: zeros at the border do.",
     rule_changed="2026-11-26",
-    seen_before="first run",
+    seen_before="prototype",
 )
 
 DOWNS = 1  # halvings; the fewer, the shorter the training after which a net copies
@@ -158,7 +158,7 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 25},
-    full={"seeds": 10, "steps": 3000},
+    full={"seeds": 10, "steps": 2000},
     picture=picture,
     chunk=2,
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -80,15 +79,7 @@ PASSES = 20  # at a time, through nets that are iterated as one map
 FIT = 1e-3  # of the training variance missed: where nets are compared
 FITTED = (("16 images, narrow net", 16, 0), ("64 images, narrow net", 64, 0),
           ("64 images, wide net", 64, 1), ("256 images, wide net", 256, 1))  # fmt: skip
-COUNTS, DEPTHS = (4, 16, 64), (1, 3, 5)
-ALL_COUNTS = (*COUNTS, 256, 1024)
-VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "as it is": {},
-    "twice as wide": {"width": 256},
-    "He's start": {"init": "he"},
-    "tanh": {"activation": "tanh"},
-    "x + MLP": {"skip": 1.0},
-}
+ALL_COUNTS = (4, 16, 64, 256, 1024)
 
 
 def recalled(nets: Sequence, sets: Sequence[Tensor], starts: Tensor, times: int) -> Tensor:
@@ -184,11 +175,10 @@ def run(
     steps: int,
     widths: Sequence[int],
     until: int,
-    map_steps: int = 0,
     times: int = 500,
     records: int = 24,
 ) -> Result:
-    """Share and H by number of images, by depth and kind, and along trainings of two widths."""
+    """Share and H by number of images, and along trainings of two widths."""
     digits, readings, followed = data.load("digits"), {}, {}
     here = "cuda" if torch.cuda.is_available() else "cpu"  # measures need double precision
 
@@ -217,14 +207,6 @@ def run(
         readings["H at equal fit, 64 images, wide net"]
         - readings["H at equal fit, 64 images, narrow net"]
     )
-    for depth in DEPTHS[:-1] if map_steps else ():
-        for n in COUNTS:
-            sets = sets_of(n)
-            note(train(sets, map_steps, depth=depth), sets, f"{n} images, depth {depth}")
-    for name, options in VARIANTS.items() if map_steps else ():
-        if options:
-            sets = sets_of(16)
-            note(train(sets, map_steps, **options), sets, f"16 images, {name}")
     shown = {label(key): np.asarray(values) for key, values in readings.items()}
     return Result(readings, {"followed": followed, "table": shown}, keep=("followed", "table"))
 
@@ -274,35 +256,6 @@ def picture(result: Result):
     return figure
 
 
-def map_picture(result: Result):
-    """H by depth and number of images, and by kind of net at 16 images."""
-    table = result.show["table"]
-    cells = [
-        [
-            np.mean(table[f"H, {n} images" + (f", depth {depth}" if depth != 5 else "")])
-            for n in COUNTS
-        ]
-        for depth in DEPTHS
-    ]
-    kinds = {
-        name: table["H, 16 images" + (f", {name}" if options else "")]
-        for name, options in VARIANTS.items()
-    }
-    figure, (left, right) = figures.canvas(1, 2)
-    figures.heat(
-        cells,
-        xlabels=[str(n) for n in COUNTS],
-        ylabels=[str(depth) for depth in DEPTHS],
-        xlabel="training images",
-        ylabel="hidden layers",
-        label="",
-        title="H",
-        ax=left,
-    )
-    figures.bars(kinds, xlabel="H, 16 images", ax=right)
-    return figure
-
-
 EXPERIMENT = Experiment(
     claims=(MANY, FEW),
     run=run,
@@ -314,6 +267,6 @@ EXPERIMENT = Experiment(
         "times": 60,
         "records": 3,
     },
-    full={"seeds": 6, "steps": 1500, "widths": [128, 512], "until": 20_000, "map_steps": 800},
+    full={"seeds": 6, "steps": 1500, "widths": [128, 512], "until": 6000},
     picture=picture,
 )
