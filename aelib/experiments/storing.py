@@ -141,12 +141,12 @@ def follow(
     width: int,
     steps: int,
     digits: data.Images,
-    records: int = 24,
+    records: int = 10,
     times: int = 300,
 ) -> dict:
     """Training variance missed and H along a training, both (nets, records)."""
     nets, n = build(sets, width=width), len(sets[0])
-    logs = sorted({1, *np.geomspace(max(2, steps // 100), steps, records).astype(int).tolist()})
+    logs = sorted({1, *np.geomspace(max(2, steps // 30), steps, records).astype(int).tolist()})
     starts = digits.test[:40].to(sets[0].device)
     found: list[tuple] = []
 
@@ -174,11 +174,14 @@ def run(
     seeds: int,
     steps: int,
     widths: Sequence[int],
-    until: int,
+    until: Sequence[int],
     times: int = 500,
-    records: int = 24,
+    records: int = 10,
 ) -> Result:
-    """Share and H by number of images, and along trainings of two widths."""
+    """Share and H by number of images, and along trainings of two widths.
+
+    Those of `FITTED` are followed for `until` steps, each for as many as its fit takes.
+    """
     digits, readings, followed = data.load("digits"), {}, {}
     here = "cuda" if torch.cuda.is_available() else "cpu"  # measures need double precision
 
@@ -198,8 +201,8 @@ def run(
         note(build(sets), sets, f"{n} images", "untrained, ")
         own = [images.cpu() for images in sets]
         note(measures.pca_filter(own), own, f"{n} images", "PCA, ")  # all that they span
-    for name, n, wide in FITTED:
-        followed[name] = follow(sets_of(n), widths[wide], until, digits, records, times)
+    for (name, n, wide), steps in zip(FITTED, until, strict=True):
+        followed[name] = follow(sets_of(n), widths[wide], steps, digits, records, min(times, 300))
         errors, recalled = at_fit(followed[name])
         readings[f"missed there, {name}"] = errors
         readings[f"H at equal fit, {name}"] = recalled
@@ -235,24 +238,19 @@ def picture(result: Result):
             title=f"applied {times}",
             ax=ax,
         )
-    steps = next(iter(followed.values()))["steps"]
     for ax, what, ylabel in (
         (axes[2], "missed", "training variance missed"),
         (axes[3], "H", "share ending there, H"),
     ):
-        figures.curves(
-            steps,
-            {name.replace(" net", ""): np.maximum(rows[what], 1e-8 if what == "missed" else 0)
-             for name, rows in followed.items()},
-            lines={"compared": FIT} if what == "missed" else None,
-            xlabel="training steps",
-            ylabel=ylabel,
-            logx=True,
-            logy=what == "missed",
-            ylim=None if what == "missed" else (-0.05, 1.05),
-            legend="above" if what == "missed" else "none",
-            ax=ax,
-        )  # fmt: skip
+        for look, (name, rows) in zip(figures.STROKES, followed.items(), strict=False):
+            values = np.maximum(rows[what], 1e-8 if what == "missed" else 0).mean(0)
+            style = {"color": look.color, "linestyle": look.dash, "marker": look.marker}
+            ax.plot(rows["steps"], values, label=name.replace(" net", ""), **style)
+        ax.set(xlabel="training steps", ylabel=ylabel, xscale="log")
+    axes[2].axhline(FIT, color="0.5", linestyle=":")
+    axes[2].set_yscale("log")
+    axes[3].set_ylim(-0.05, 1.05)
+    axes[2].legend(fontsize=9)
     return figure
 
 
@@ -263,10 +261,10 @@ EXPERIMENT = Experiment(
         "seeds": 3,
         "steps": 250,
         "widths": [64, 128],
-        "until": 120,
+        "until": [120] * 4,
         "times": 60,
         "records": 3,
     },
-    full={"seeds": 6, "steps": 1500, "widths": [128, 512], "until": 6000},
+    full={"seeds": 6, "steps": 1500, "widths": [128, 512], "until": [1500, 2500, 800, 3000]},
     picture=picture,
 )
