@@ -330,6 +330,12 @@ def test_the_kept_run_decides_and_the_live_one_agrees_or_not():
     assert short.agreement == "is too short to decide"
 
 
+def test_a_card_says_where_the_kept_run_had_fresh_seeds():
+    assert "with fresh seeds" not in claim().judge(None, kept())._html()
+    fresh = kept(record={**kept().record, "seed_offset": "3000"})
+    assert "The kept run with fresh seeds, of" in claim().judge(None, fresh)._html()
+
+
 def test_a_card_without_a_kept_run_says_so():
     card = claim().judge(readings())
     assert (card.verdict, card.agreement) == ("supported", "")

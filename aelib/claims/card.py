@@ -225,7 +225,9 @@ class Card:
         """How the verdict was reached, and whether it held where something else was changed."""
         notes = []
         if self.kept is not None:
-            decides = f"The kept run, of <data>{self.kept.record['date'][:10]}</data>, decides."
+            record = self.kept.record
+            fresh = "" if record.get("seed_offset", "0") == "0" else " with fresh seeds"
+            decides = f"The kept run{fresh}, of <data>{record['date'][:10]}</data>, decides."
             command = f"<code>python -m aelib measure --short {self.claim.id}</code>"
             more = "" if self.agreement == "agrees" else "; seconds of it decide nothing"
             live = f"The short run on this machine <data>{self.agreement}{more}</data>."

@@ -194,7 +194,7 @@ EXPERIMENT = Experiment(
     claims=(CLAIM, DOT_PRODUCT),
     run=run,
     short={"seeds": 3, "steps": 10, "size": 8},
-    full={"seeds": 12, "steps": 3000, "size": 8},
+    full={"seeds": 6, "steps": 3000, "size": 8},
     picture=picture,
     chunk=2,
 )

@@ -158,7 +158,7 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 25},
-    full={"seeds": 10, "steps": 2000},
+    full={"seeds": 6, "steps": 500},
     picture=picture,
     chunk=2,
 )

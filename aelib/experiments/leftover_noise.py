@@ -232,7 +232,7 @@ EXPERIMENT = Experiment(
     claims=(GAUSSIAN, REMOVED),
     run=run,
     short={"seeds": 3, "steps": 200, "search": 60, "images": 4},
-    full={"seeds": 20, "steps": 3000, "search": 3000, "images": 12},
+    full={"seeds": 10, "steps": 3000, "search": 3000, "images": 12},
     picture=picture,
     chunk=2,
 )

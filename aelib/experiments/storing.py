@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,15 @@ PASSES = 20  # at a time, through nets that are iterated as one map
 FIT = 1e-3  # of the training variance missed: where nets are compared
 FITTED = (("16 images, narrow net", 16, 0), ("64 images, narrow net", 64, 0),
           ("64 images, wide net", 64, 1), ("256 images, wide net", 256, 1))  # fmt: skip
-ALL_COUNTS = (4, 16, 64, 256, 1024)
+COUNTS, DEPTHS = (4, 16, 64), (1, 3, 5)
+ALL_COUNTS = (*COUNTS, 256, 1024)
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "as it is": {},
+    "twice as wide": {"width": 256},
+    "He's start": {"init": "he"},
+    "tanh": {"activation": "tanh"},
+    "x + MLP": {"skip": 1.0},
+}
 
 
 def recalled(nets: Sequence, sets: Sequence[Tensor], starts: Tensor, times: int) -> Tensor:
@@ -141,12 +150,12 @@ def follow(
     width: int,
     steps: int,
     digits: data.Images,
-    records: int = 24,
+    records: int = 8,
     times: int = 300,
 ) -> dict:
     """Training variance missed and H along a training, both (nets, records)."""
     nets, n = build(sets, width=width), len(sets[0])
-    logs = sorted({1, *np.geomspace(max(2, steps // 100), steps, records).astype(int).tolist()})
+    logs = sorted({1, *np.geomspace(max(2, steps // 30), steps, records).astype(int).tolist()})
     starts = digits.test[:40].to(sets[0].device)
     found: list[tuple] = []
 
@@ -175,10 +184,11 @@ def run(
     steps: int,
     widths: Sequence[int],
     until: int,
+    map_steps: int = 0,
     times: int = 500,
-    records: int = 24,
+    records: int = 8,
 ) -> Result:
-    """Share and H by number of images, and along trainings of two widths."""
+    """Share and H by number of images, by depth and kind, and along trainings of two widths."""
     digits, readings, followed = data.load("digits"), {}, {}
     here = "cuda" if torch.cuda.is_available() else "cpu"  # measures need double precision
 
@@ -199,14 +209,22 @@ def run(
         own = [images.cpu() for images in sets]
         note(measures.pca_filter(own), own, f"{n} images", "PCA, ")  # all that they span
     for name, n, wide in FITTED:
-        followed[name] = follow(sets_of(n), widths[wide], until, digits, records, times)
-        errors, recalled = at_fit(followed[name])
+        followed[name] = follow(sets_of(n), widths[wide], until, digits, records, min(times, 300))
+        errors, recall = at_fit(followed[name])
         readings[f"missed there, {name}"] = errors
-        readings[f"H at equal fit, {name}"] = recalled
+        readings[f"H at equal fit, {name}"] = recall
     readings["H at equal fit, 64 images, wide − narrow"] = (
         readings["H at equal fit, 64 images, wide net"]
         - readings["H at equal fit, 64 images, narrow net"]
     )
+    for depth in DEPTHS[:-1] if map_steps else ():
+        for n in COUNTS:
+            sets = sets_of(n)
+            note(train(sets, map_steps, depth=depth), sets, f"{n} images, depth {depth}")
+    for name, options in VARIANTS.items() if map_steps else ():
+        if options:
+            sets = sets_of(16)
+            note(train(sets, map_steps, **options), sets, f"16 images, {name}")
     shown = {label(key): np.asarray(values) for key, values in readings.items()}
     return Result(readings, {"followed": followed, "table": shown}, keep=("followed", "table"))
 
@@ -256,6 +274,35 @@ def picture(result: Result):
     return figure
 
 
+def map_picture(result: Result):
+    """H by depth and number of images, and by kind of net at 16 images."""
+    table = result.show["table"]
+    cells = [
+        [
+            np.mean(table[f"H, {n} images" + (f", depth {depth}" if depth != 5 else "")])
+            for n in COUNTS
+        ]
+        for depth in DEPTHS
+    ]
+    kinds = {
+        name: table["H, 16 images" + (f", {name}" if options else "")]
+        for name, options in VARIANTS.items()
+    }
+    figure, (left, right) = figures.canvas(1, 2)
+    figures.heat(
+        cells,
+        xlabels=[str(n) for n in COUNTS],
+        ylabels=[str(depth) for depth in DEPTHS],
+        xlabel="training images",
+        ylabel="hidden layers",
+        label="",
+        title="H",
+        ax=left,
+    )
+    figures.bars(kinds, xlabel="H, 16 images", ax=right)
+    return figure
+
+
 EXPERIMENT = Experiment(
     claims=(MANY, FEW),
     run=run,
@@ -267,6 +314,6 @@ EXPERIMENT = Experiment(
         "times": 60,
         "records": 3,
     },
-    full={"seeds": 6, "steps": 1500, "widths": [128, 512], "until": 6000},
+    full={"seeds": 6, "steps": 1500, "widths": [128, 256], "until": 1500, "map_steps": 800},
     picture=picture,
 )
