@@ -457,7 +457,7 @@ def test_a_picture_along_a_search_is_asked_for_the_photographs_class():
 
 
 def test_evaluations_to_a_leftover_are_counted_along_the_trace():
-    one = types.SimpleNamespace(  # what is asked of a LayerInversion: a seed, two images, four records
+    one = types.SimpleNamespace(  # of a LayerInversion: a seed, two images, four records
         trace={"m_i": torch.tensor([[[10.0, 3.0, 2.0, 1.0], [4.0, 3.0, 3.0, 3.0]]])},
         m_i_start=torch.tensor([[10.0, 4.0]]),
         steps=torch.tensor([0, 5, 10, 20]),
