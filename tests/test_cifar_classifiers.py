@@ -128,21 +128,13 @@ def test_fine_detail_is_what_waves_shorter_than_four_pixels_hold():
     assert noise_trained.fine_share(torch.full((1, 3, 32, 32), 0.5)) == 0
 
 
-def test_each_image_is_read_by_its_own_net_or_all_by_one():
+def test_images_that_several_nets_read_in_turn_stay_in_order():
     def build():
         return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.Flatten())
 
-    group = models.replicate(build, seeds=4)
+    group = models.replicate(build, seeds=2)
     images = torch.rand(4, 3, 8, 8, generator=random.generator(0))
     row = cifar_read_back.read(group, images, "0", steps=100)
     assert row["leftover"].max() < 0.01
     assert torch.allclose(row["images"], images, atol=0.2)
-    assert row["thumbnail"].shape == row["levelled off"].shape == (4,)
-    alone = cifar_read_back.read(group[2:3], images, "0", steps=100)
-    assert alone["m_g/m_r"][2] == pytest.approx(float(row["m_g/m_r"][2]), rel=1e-3)
-    assert alone["m_g/m_r"][1] != pytest.approx(float(row["m_g/m_r"][1]), rel=1e-3)
-
-
-def test_an_image_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match=r"images: expected .*511.*, got 512"):
-        cifar_read_back.run("photographs", [0, 512], steps=1)
+    assert row["thumbnail"].shape == row["arrived"].shape == (4,)

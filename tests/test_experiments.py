@@ -22,6 +22,7 @@ from aelib.experiments import (
     judge,
     keeping,
     large_nets_read_back,
+    layers_read_back,
     photograph_copier,
     pictures,
     trained_net_read_back,
@@ -460,3 +461,24 @@ def test_a_picture_along_a_search_is_asked_for_the_photographs_class():
     rank, top = trained_net_read_back.answers(net, pictures, green)
     assert top.tolist() == [0, 1, 2, 0]
     assert rank.tolist() == [2, 1, 3, 2]
+
+
+def test_evaluations_to_a_leftover_are_counted_along_the_trace():
+    one = types.SimpleNamespace(  # of a LayerInversion: a seed, two images, four records
+        trace={"m_i": torch.tensor([[[10.0, 3.0, 2.0, 1.0], [4.0, 3.0, 3.0, 3.0]]])},
+        m_i_start=torch.tensor([[10.0, 4.0]]),
+        steps=torch.tensor([0, 5, 10, 20]),
+    )
+    assert layers_read_back.evaluations_to(one).tolist() == [[10.0, 20.0]]  # f = .04; never
+    assert layers_read_back.evaluations_to(one, f=0.6).tolist() == [[5.0, 5.0]]
+
+
+def test_the_search_watched_says_what_the_net_calls_a_picture_where_it_is_wrong():
+    kept = experiments.full_result("4.16")
+    (ax,) = trained_net_read_back.watched(kept, 100).axes
+    heads = [label.get_text() for label in ax.get_xticklabels()]
+    ranks = [int(np.asarray(kept.show["answers"][p])[0, 5]) for p in kept.show["layers"][1:3]]
+    assert [head.split()[-1] for head in heads[1:3]] == [str(rank) for rank in ranks]
+    assert len(ax.texts) == sum("rank 1" not in head.split("\n") for head in heads[1:])
+    with pytest.raises(ValueError, match=r"n: expected one of \[0, 5, .*1000\], got 7"):
+        trained_net_read_back.watched(kept, 7)

@@ -8,12 +8,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from aelib import checks, figures, inversion, measures, models, runtime
+from aelib import figures, inversion, measures, models
 from aelib.claims import Claim, above, below
 from aelib.experiments.cifar_classifiers import KINDS, classifier, labelled
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
-from aelib.experiments.pictures import from_jpeg, to_jpeg
+from aelib.experiments.pictures import on_screen
 
 RESNET, VIT = ("ResNet stage4, trained − untrained", "ViT block3, trained − untrained")
 CLAIM = Claim(
@@ -35,8 +35,6 @@ CLAIM = Claim(
         "ViT block0, trained − untrained",
         ("ResNet trained", "stage4", "m_g/m_r"),
         ("ViT trained", "block3", "m_g/m_r"),
-        ("ResNet trained", "stage4", "levelled off"),
-        ("ViT trained", "block3", "levelled off"),
     ),
     also=(
         ("ResNet untrained", "stage4"),
@@ -70,8 +68,6 @@ MORE = Claim(
         ("ResNet trained", "stage2", "m_g/m_r"),
         ("ResNet untrained", "stage3", "m_g/m_r"),
         ("ResNet trained", "stage3", "m_g/m_r"),
-        ("ResNet trained", "stage2", "levelled off"),
-        ("ResNet trained", "stage3", "levelled off"),
     ),
     also=(
         ("ResNet untrained", "stage2"),
@@ -93,98 +89,108 @@ LAYERS = {
     "ViT": ["embedding", "block0", "block1", "block2", "block3", "token"],
 }
 STATES = ("untrained", "trained")
-SHOWN = 1  # of so many images of a chunk the pictures are kept
 
 
-def nets(kind: str, sample: Tensor, images: Sequence[int]) -> dict[str, list[nn.Module]]:
-    """For each image a net that was never trained, its statistics those of `sample`; and the kept
-    classifier, one for all."""
-    build, device = KINDS[kind].build, runtime.device()
-    untrained = [models.replicate(build, 1, first=place)[0].to(device) for place in images]
-    if kind == "ResNet":
-        for model in untrained:
-            models.calibrate(model, sample.to(device))
-    return {"untrained": untrained, "trained": [classifier(kind).to(device)]}
+def nets(sample: Tensor, untrained: int) -> dict[tuple[str, str], list[nn.Module]]:
+    """The kept classifiers, and a few of each kind that were never trained, on the same images."""
+    found = {}
+    for kind, each in KINDS.items():
+        found[kind, "untrained"] = models.replicate(each.build, untrained)
+        found[kind, "trained"] = [classifier(kind)]
+    for model in found["ResNet", "untrained"]:
+        models.calibrate(model, sample)
+    return found
 
 
 def read(group: Sequence[nn.Module], images: Tensor, layer: str, steps: int) -> dict[str, Tensor]:
-    """A layer read until the search has levelled off: by name (images, …), by a net of its own for
-    each image, or by one for all."""
-    shares = images.split(len(images) // len(group))
+    """A layer read to a plateau: by name (images, …), each of the nets in turn taking an image."""
     parts = [
-        inversion.invert(model, some, layer, steps=steps, until="levelled off")[layer]
-        for model, some in zip(group, shares, strict=True)
+        inversion.invert(
+            model, images[first :: len(group)], layer, steps=steps, until="levelled off"
+        )[layer]
+        for first, model in enumerate(group)
     ]
-    arrived = [word == "levelled off" for part in parts for word in part.stopped[0]]
+
+    def in_turn(values: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(values), 1).flatten(0, 1)
+
     return {
-        "images": torch.cat([part.images[0] for part in parts]),
-        "leftover": torch.cat([part.leftover[0] for part in parts]),
-        "m_g/m_r": torch.cat([part.ratio[0] for part in parts]),
-        "levelled off": torch.tensor(arrived).float(),
+        "images": in_turn([part.images[0] for part in parts]),
+        "leftover": in_turn([part.leftover[0] for part in parts]),
+        "m_g/m_r": in_turn([part.ratio[0] for part in parts]),
+        "arrived": in_turn(
+            [torch.tensor([why != "steps" for why in part.stopped[0]]) for part in parts]
+        ),
         **{
-            name: torch.cat(
-                [(part.baselines[of].m_i / part.m_i_start[0]).square() for part in parts]
+            name: in_turn(
+                [(part.baselines[key].m_i / part.m_i_start[0]).square() for part in parts]
             )
-            for name, of in (("mean colour", "mean"), ("thumbnail", "thumbnail"))
+            for name, key in (("mean colour", "mean"), ("thumbnail", "thumbnail"))
         },
     }
 
 
-def run(name: str, images: Sequence[int], steps: int) -> Result:
-    """Each layer of each net read until the search has levelled off, on images none was trained on.
-
-    Args:
-        name: as `labelled` takes it.
-        images: places among the test images; 0 is the first.
-        steps: evaluations at most.
-    """
+def run(name: str, images: int, untrained: int, steps: int) -> Result:
+    """Each layer of each net read to a plateau, on images that none was trained on."""
     found = labelled(name)
-    for place in images:
-        checks.whole(place, "images", least=0, most=len(found.test) - 1)
-    shown = found.test[list(images)]
-    readings, pictures = {}, {}
+    shown = found.test[1 :: len(found.test) // images][:images]
+    readings, left, pictures, arrived = {}, {}, {}, {}
+    for (kind, state), group in nets(found.train[:512], untrained).items():
+        layers = {layer: read(group, shown, layer, steps) for layer in LAYERS[kind]}
+        for layer, row in layers.items():
+            place = (f"{kind} {state}", layer)
+            readings[place] = row["leftover"]
+            readings[(*place, "m_g/m_r")] = row["m_g/m_r"]
+            readings[(*place, "correlation")] = measures.correlation(row["images"], shown)
+            readings |= {line: row[line] for line in ("mean colour", "thumbnail")}
+        rows = list(layers.values())
+        left[kind, state] = torch.stack([row["leftover"] for row in rows], 1)
+        arrived[kind, state] = torch.stack([row["arrived"] for row in rows], 1).float()
+        pictures[kind, state] = on_screen(
+            torch.stack([shown[:4], *(row["images"][:4] for row in rows)], 1)
+        )  # (4, 1 + layers, …)
     for kind, layers in LAYERS.items():
-        for state, group in nets(kind, found.train[:512], images).items():
-            rows = {layer: read(group, shown, layer, steps) for layer in layers}
-            for layer, row in rows.items():
-                place = (f"{kind} {state}", layer)
-                readings[place] = row["leftover"]
-                readings[(*place, "m_g/m_r")] = row["m_g/m_r"]
-                readings[(*place, "levelled off")] = row["levelled off"]
-                readings[(*place, "correlation")] = measures.correlation(row["images"], shown)
-                readings |= {line: row[line] for line in ("mean colour", "thumbnail")}
-            pictures[kind, state] = {
-                str(place): to_jpeg(
-                    torch.stack([shown[i], *(row["images"][i] for row in rows.values())]),
-                    quality=90,
-                )
-                for i, place in enumerate(images[:SHOWN])
-            }
         for layer in layers:
             before, after = (readings[f"{kind} {state}", layer] for state in STATES)
             readings[f"{kind} {layer}, trained − untrained"] = after - before
-    return Result(readings, {"pictures": pictures}, keep=("pictures",))
+    show = {"leftover": left, "pictures": pictures, "arrived": arrived}
+    return Result(readings, show, keep=tuple(show))
 
 
-def picture(result: Result, image: str = "") -> Figure:
-    """One image, the first unless its place is named, and what each layer gives back of it."""
+def picture(result: Result, image: int = 0) -> Figure:
+    """One image, and what each layer gives back of it, untrained and trained."""
     heads = map("\n".join, zip(*LAYERS.values(), strict=True))
     places = [(kind, state) for kind in LAYERS for state in STATES]
-    known = [*result.show["pictures"][places[0]]]
-    at = checks.choice(image or known[0], "image", known)
     return figures.grid(
-        [from_jpeg(result.show["pictures"][place][at]) for place in places],
+        [torch.as_tensor(result.show["pictures"][place][image]) for place in places],
         labels=[f"{kind},\n{state}" for kind, state in places],
         columns=["input", *heads],
     )
 
 
+def depth_picture(result: Result) -> Figure:
+    """By layer, what is left of the start's error, beside the mean colour and the thumbnail."""
+    figure, axes = figures.canvas(1, 2)
+    lines = {name: float(result.readings[name].mean()) for name in ("mean colour", "thumbnail")}
+    for ax, (kind, layers) in zip(axes, LAYERS.items(), strict=True):
+        figures.curves(
+            range(len(layers)),
+            {state: result.show["leftover"][kind, state] for state in STATES},
+            lines=lines,
+            xlabel="",
+            ylabel="leftover f",
+            legend="above",
+            title=kind,
+            ax=ax,
+        )
+        ax.set_xticks(range(len(layers)), layers, rotation=40, ha="right")
+    return figure
+
+
 EXPERIMENT = Experiment(
     claims=(CLAIM, MORE),
     run=run,
-    short={"name": "photographs", "images": [1, 171, 341], "steps": 6},
-    full={"name": "cifar10", "images": list(range(1, 2000, 167)), "steps": 1200},
+    short={"name": "photographs", "images": 3, "untrained": 3, "steps": 6},
+    full={"name": "cifar10", "images": 8, "untrained": 4, "steps": 800},
     picture=picture,
-    chunk=2,
-    chunked="images",
 )

@@ -10,6 +10,7 @@ reads these: each a file of weights, or torchvision's name for some that it down
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -195,17 +196,14 @@ def picture(result: Result, photograph: str = "") -> Figure:
     with its leftover f."""
     known = [*result.show["pictures"]["ResNet-50"]]
     at = known.index(checks.choice(photograph or known[0], "photograph", known))
-    figure, axes = figures.canvas(len(NETS), 1, height=3.4)
-    for ax, title in zip(axes, NETS, strict=True):
-        values = result.show["leftover"][title][at]
-        figures.grid(
-            [from_jpeg(result.show["pictures"][title][known[at]])],
-            columns=["input", *result.show["layers"][title].tolist()],
-            notes=[["", *(f"{f:.3f}" if f < 0.01 else f"{f:.2f}" for f in values.tolist())]],
-            title=title,
-            ax=ax,
-        )
-    return figure
+    left = [result.show["leftover"][title][at].tolist() for title in NETS]
+    layers = [result.show["layers"][title].tolist() for title in NETS]
+    return figures.grid(
+        [from_jpeg(result.show["pictures"][title][known[at]]) for title in NETS],
+        labels=list(NETS),
+        columns=["input", *map("\n".join, itertools.zip_longest(*layers, fillvalue=""))],
+        notes=[["", *(f"{f:.3f}" if f < 0.01 else f"{f:.2f}" for f in row)] for row in left],
+    )
 
 
 # On two processors of 37 billion operations a second each the full run takes some 75 minutes at
