@@ -119,7 +119,7 @@ def test_a_search_has_arrived_where_it_matches_or_moves_no_more():
         m_i=torch.tensor([[1.0, 1.0, 0.98, 1.02, 0.5]]),
         trace={"m_i": torch.stack([torch.ones(1, 5), half], -1)},
     )
-    assert output_read_back.arrived(found).tolist() == [[False, True, False, False, True]]
+    assert output_read_back.arrived(found).tolist() == [[False, True, False, True, True]]
 
 
 def test_a_walk_on_the_statistics_of_the_batch_leaves_the_running_ones_as_they_were():
