@@ -131,15 +131,17 @@ def picture(result: Result) -> Figure:
     for place, ax in enumerate(axes):
         column, group = COLUMNS[place % 3], groups[place // 3]
         rows = {name: np.asarray(table[name][column]).T for name in group}
+        settings = np.arange(1, 1 + rows[group[0]].shape[1])
         figures.curves(
-            np.arange(1, 1 + len(next(iter(rows.values()))[0])),
+            settings,
             rows,
             lines={"plain": float(np.mean(plain[column]))},
-            xlabel="setting, weak to strong",
+            xlabel="setting",
             ylabel=labels[place % 3],
             legend="above",
             ax=ax,
         )
+        ax.set_xticks(settings)
     return figure
 
 
