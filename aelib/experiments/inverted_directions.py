@@ -223,13 +223,13 @@ def run(
         evaluations: of the net and its gradient, for each picture.
         shuffled_steps: for which the net of shuffled labels is trained.
         shown: places of which pictures of one autoencoder are made, and nothing else, on a
-            half of the images.
+            quarter of the images.
     """
     readings: dict[Any, Any] = {}
     show: dict[str, Any] = {"pictures": {}, "told": {}}
     for word in (*JUDGED, *shown):
         judged = word in JUDGED
-        count, wanted = (seeds, n) if judged else (1, n // 2)
+        count, wanted = (seeds, n) if judged else (1, n // 4)
         place, every = PLACES[word], pictures(word, name, 2 * wanted)
         images = some(every, wanted)
         look = observer(place.eye, images.test)
