@@ -143,6 +143,9 @@ def picture(result: Result) -> Figure:
             ax=ax,
         )
         ax.set_xticks(settings)
+        if row == 2:
+            ax.set_yticks([250, 500, 1000], ["250", "500", "1000"])
+            ax.minorticks_off()
     return figure
 
 
