@@ -27,7 +27,7 @@ ANY_WRONG = "wrong readings, any setting / for the reader"
 PLAIN_SAMPLES = "samples, plain / set for samples"
 PLAIN_WRONG = "wrong readings, plain / set for the reader"
 SHOWN = 3  # copies and samples of a setting
-HALF = 4  # members in a row of the figure
+HALF = 4  # members in a column of the figure
 
 CLAIM = Claim(
     id="6.7",
@@ -126,20 +126,26 @@ def picture(result: Result) -> Figure:
     table, plain = result.show["table"], result.show["plain"]
     names = list(table)
     groups = [names[:HALF], names[HALF:]] if len(names) > HALF else [names]
-    figure, axes = figures.canvas(len(groups), 3, height=3.6 * len(groups))
+    figure, axes = figures.canvas(3, len(groups), height=9.6)
     labels = ("variance unexplained", "read right, %", "Fréchet distance")
     for place, ax in enumerate(axes):
-        column, group = COLUMNS[place % 3], groups[place // 3]
-        rows = {name: np.asarray(table[name][column]).T for name in group}
+        row, group = place // len(groups), groups[place % len(groups)]
+        rows = {name: np.asarray(table[name][COLUMNS[row]]).T for name in group}
+        settings = np.arange(1, 1 + rows[group[0]].shape[1])
         figures.curves(
-            np.arange(1, 1 + len(next(iter(rows.values()))[0])),
+            settings,
             rows,
-            lines={"plain": float(np.mean(plain[column]))},
-            xlabel="setting, weak to strong",
-            ylabel=labels[place % 3],
-            legend="above",
+            lines={"plain": float(np.mean(plain[COLUMNS[row]]))},
+            xlabel="setting, weak to strong" if row == 2 else "",
+            ylabel=labels[row],
+            logy=row == 2,
+            legend="none" if row else "above",
             ax=ax,
         )
+        ax.set_xticks(settings)
+        if row == 2:
+            ax.set_yticks([250, 500, 1000], ["250", "500", "1000"])
+            ax.minorticks_off()
     return figure
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aelib import data, figures, measures, sampling
+from aelib import data, figures, measures
 from aelib.claims import Claim, above
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.family import (
     DIRECTIONS,
     MEMBERS,
-    as_grey,
     behind,
     best,
-    density,
     read_right,
     spread,
     strokes,
@@ -81,26 +79,22 @@ def run(
     labels, mean = images.train_labels, images.train.mean(0)
     assert labels is not None
     table: dict[str, dict[str, np.ndarray]] = {}
-    pictures: dict[str, dict[str, Tensor]] = {"copies": {}, "samples": {}, "units": {}}
+    copies: dict[str, Tensor] = {}
     for name in members:
         nets = trained(name, MEMBERS[name].middle, images.train, seeds, steps, first)
         rows: dict[str, list[float]] = {}
         for seed, net in enumerate(nets, first):
             code, other = (measures.codes(net, some).flatten(1) for some in (images.train, more))
-            moved = strokes(net, code)
             for column, value in {
                 "error": measures.unexplained_variance(net, images.test, mean),
                 "reader": read_right(code, labels, other, truth, seed, draws, strengths),
                 "directions": measures.effective_rank(measures.spectrum(code)),
                 **usage(net, code, images.train),
-                "a unit's pixels": 100 * spread(moved).mean(),
+                "a unit's pixels": 100 * spread(strokes(net, code)).mean(),
             }.items():
                 rows.setdefault(column, []).append(float(value))
             if net is nets[0]:
-                pictures["copies"][name] = on_screen(measures.outputs(net, images.test[:4]))
-                pictures["units"][name] = on_screen(as_grey(moved[:4]))
-                samples = sampling.decode(cast(Any, net), density(code, 4, seed)[0])
-                pictures["samples"][name] = on_screen(samples)
+                copies[name] = on_screen(measures.outputs(net, images.test[:4]))
         table[name] = {column: np.array(row) for column, row in rows.items()}
     flat, other = images.train.flatten(1), more.flatten(1)
     center, basis, _ = measures.principal_directions(images.train, DIRECTIONS)
@@ -125,7 +119,7 @@ def run(
         "reader, best − PCA": reader - table["PCA"]["reader"],
         "error, second / plain": best(others, "error") / table["plain"]["error"],
     }
-    show = {"table": table, "real": on_screen(images.test[:4]), **pictures}
+    show = {"table": table, "real": on_screen(images.test[:4]), "copies": copies}
     return Result(readings, show, tuple(show))
 
 
