@@ -131,7 +131,8 @@ lock: $(READY)
 
 # Python's own library is enough, so nothing is installed for it.
 address:
-	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address $(URL) $(SITE)
+	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address \
+		$(if $(URL)$(SITE),'$(URL)' $(if $(SITE),'$(SITE)'))
 
 clean:
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

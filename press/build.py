@@ -13,11 +13,14 @@ import os
 import shutil
 import subprocess
 import sys
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from press.files import ROOT, digest
 
 HTML = ROOT / "_build" / "html"
 LINKS = ROOT / "_build" / "links" / "_build" / "html" / "output.txt"
+HOSTS = ("https://github.com", "https://arxiv.org")  # that most links lead to
 STAMP = ROOT / "_build" / "built.json"
 READ = (
     "*.md", "*.yml", "*.bib", "*.lock", "LICENSE", "CITATION.cff", "chapters/**/*", "pages/**/*",
@@ -71,8 +74,24 @@ def build() -> int:
     return done.returncode
 
 
+def answers(address: str) -> bool:
+    """Whether anything answers there, be it with a refusal."""
+    try:
+        urlopen(Request(address, method="HEAD"), timeout=20).close()
+    except HTTPError:
+        return True
+    except OSError:  # no such name, no way there, no answer in time
+        return False
+    return True
+
+
 def links() -> int:
     """Ask for every external link, with Sphinx's own checker; what is broken is printed."""
+    if not any(map(answers, HOSTS)):
+        hosts = " nor ".join(HOSTS)
+        print(f"There is no network here: neither {hosts} answers.", file=sys.stderr)
+        print("Not one link was asked for.", file=sys.stderr)
+        return 1
     LINKS.unlink(missing_ok=True)
     done = jupyter_book("--builder", "linkcheck", "--path-output", "_build/links")
     if not LINKS.is_file():

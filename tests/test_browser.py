@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 AXE = (ROOT / "tests" / "axe" / "axe.min.js").read_text(encoding="utf-8")
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+ROOM = 16_000  # pixels of height that a page about a room of the package may take
 INSIDE = ("file:", "data:", "blob:", "about:")
 
 
@@ -98,6 +99,18 @@ def test_a_page_opens_cleanly_for_everyone(browser, page: str, theme: str) -> No
     finally:
         context.close()
     assert not seen.complaints
+
+
+def test_a_room_of_the_package_is_read_and_not_searched(browser) -> None:
+    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
+    heights = {}
+    for page in contents():
+        if page.startswith("pages/api"):
+            tab.goto((HTML / f"{page}.html").as_uri())
+            heights[page] = tab.evaluate("document.documentElement.scrollHeight")
+    tab.close()
+    assert len(heights) > 13
+    assert not {page: height for page, height in heights.items() if height > ROOM}
 
 
 def test_formulas_are_drawn(browser) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import math
+import subprocess
 import sys
 import types
+from email.message import Message
 from pathlib import Path
 
 import nbformat
@@ -121,6 +122,14 @@ def test_another_version_is_named_with_what_to_do() -> None:
 def test_on_colab_it_says_where_the_page_is(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     assert "Set, they stand at https://" in runtime.lesson("01_introduction", version())
+
+
+def test_where_what_is_installed_names_no_address_the_words_do_without(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    monkeypatch.setattr("aelib.runtime.lesson.metadata", lambda name: Message())
+    said = runtime.lesson("01_introduction", "9.9.9")
+    assert "git+BOOK@v9.9.9' and restart the kernel; BOOK is the address above." in said
+    assert said.endswith("Set, they stand on the book's own pages")
 
 
 # --- Numbers that can be read in the notebook ----------------------------------------------------

@@ -6,13 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import HTTPError, URLError
 
 import nbformat
 import pytest
 
 from press import build
 from press.files import digest, write_whole
+from press.sphinx_ext import theme
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(
@@ -89,10 +93,49 @@ def test_a_link_that_leads_nowhere_is_named(
             build.LINKS.write_text(report)
         return subprocess.CompletedProcess([], 0 if report else 2, stdout="no such builder")
 
+    monkeypatch.setattr(build, "answers", lambda address: True)
     monkeypatch.setattr(build, "LINKS", tmp_path / "output.txt")
     monkeypatch.setattr(build, "jupyter_book", check)
     assert build.links() == code
     assert said in "".join(capsys.readouterr())
+
+
+def test_without_a_network_no_link_is_asked_for(monkeypatch, capsys) -> None:
+    def refuse(*request, **options):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(build, "urlopen", refuse)
+    monkeypatch.setattr(build, "jupyter_book", lambda *options: pytest.fail("links were asked for"))
+    assert build.links() == 1
+    assert capsys.readouterr().err.startswith("There is no network here: neither https://github")
+
+
+def test_a_host_that_refuses_is_a_network(monkeypatch) -> None:
+    def forbid(request, **options):
+        raise HTTPError(request.full_url, 403, "Forbidden", Message(), None)
+
+    monkeypatch.setattr(build, "urlopen", forbid)
+    assert build.answers("https://github.com")
+
+
+# --- a repository elsewhere ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["github.com", "gitlab.example.org"])
+def test_a_host_the_theme_knows_keeps_its_buttons(host: str) -> None:
+    options = {"repository_url": f"https://{host}/you/fork", "use_issues_button": True}
+    config = SimpleNamespace(html_theme_options=dict(options))
+    theme.without_buttons(SimpleNamespace(), config)
+    assert config.html_theme_options == options
+
+
+def test_a_host_the_theme_does_not_know_is_no_end_of_the_build() -> None:
+    options = {"repository_url": "https://git.example.org/github/fork", "use_issues_button": True}
+    config = SimpleNamespace(html_theme_options=options)
+    theme.without_buttons(SimpleNamespace(), config)
+    assert options["repository_url"] == ""
+    assert not options["use_issues_button"]
+    assert not options["launch_buttons"]
 
 
 # --- pytest --nbval, as anyone would type it -----------------------------------------------------

@@ -44,12 +44,14 @@ def _other_version(wanted: str | None) -> str:
     found = versions().get("aelib", "of no version")
     if wanted in (None, found):
         return ""
+    # BOOK is the set-up cell's own name for the repository.
+    home = _address("Repository") or "BOOK"
     return (
         f"This page was made with aelib {wanted}; here is aelib {found}. Cards and numbers may "
         "differ from the page's, and a cell may fail.\nTo have the page's own: on Colab, Runtime → "
         "Disconnect and delete runtime, then begin again;\nelsewhere, "
-        f"pip install 'aelib[mnist,pretrained] @ git+{_address('Repository')}@v{wanted}' and "
-        "restart the kernel."
+        f"pip install 'aelib[mnist,pretrained] @ git+{home}@v{wanted}' and restart the kernel"
+        f"{'; BOOK is the address above' if home == 'BOOK' else ''}."
     )
 
 
@@ -57,15 +59,15 @@ def _raw_marks() -> str:
     """On Colab: where to read what it shows as it is written, {cite} and the like."""
     if "google.colab" not in sys.modules:
         return ""
-    return (
-        f"Colab shows references and boxes in their source. Set, they stand at {_address('Book')}"
-    )
+    pages = _address("Book")
+    where = f"at {pages}" if pages else "on the book's own pages"
+    return f"Colab shows references and boxes in their source. Set, they stand {where}"
 
 
 def _address(what: str) -> str:
-    """The book's repository, or its pages, as pyproject.toml has them."""
+    """The book's "Repository", or its pages, "Book"; "" where what is installed does not tell."""
     urls = metadata("aelib").get_all("Project-URL") or []
-    return next((url.split(", ", 1)[1] for url in urls if url.startswith(f"{what}, ")), what)
+    return next((url.split(", ", 1)[1] for url in urls if url.startswith(f"{what}, ")), "")
 
 
 def lacks(lesson: str, name: Any) -> str:

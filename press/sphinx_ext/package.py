@@ -113,10 +113,11 @@ def as_written(
 
 
 def only_own(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool:
-    """Leave out what a module merely imports from elsewhere."""
+    """Leave out what a module merely imports, and fields that only say their number."""
     module = app.env.temp_data.get("autodoc:module")
     foreign = what == "module" and module and not belongs(thing, module)
-    return skip or bool(foreign)
+    numbered = (getattr(thing, "__doc__", None) or "").startswith("Alias for field number")
+    return skip or bool(foreign) or numbered
 
 
 def setup(app: Sphinx) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sphinx.application import Sphinx
 
@@ -18,6 +19,20 @@ def without_thebe(app: Sphinx, config: Any) -> None:
             if listener.handler.__module__ != "sphinx_thebe"
             or listener.handler.__name__ == "st_static_path"  # its style sheet is asked for
         ]
+
+
+HOSTS = ("github", "gitlab", "bitbucket")  # whose addresses the theme can make
+
+
+def without_buttons(app: Sphinx, config: Any) -> None:
+    """Leave out the buttons of the repository where its host is one that the theme does not know.
+
+    There the theme would stop; and Colab opens notebooks of GitHub alone.
+    """
+    options = config.html_theme_options
+    if not any(host in urlsplit(options.get("repository_url", "")).netloc for host in HOSTS):
+        off = dict.fromkeys(("use_repository_button", "use_issues_button"), False)
+        options.update(repository_url="", launch_buttons={}, **off)
 
 
 # What the theme writes that a screen reader stumbles over, and what it should say. Found by the
@@ -53,3 +68,4 @@ def repair(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     app.connect("build-finished", repair)
     app.connect("config-inited", without_thebe)
+    app.connect("config-inited", without_buttons)
