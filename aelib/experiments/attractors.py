@@ -53,8 +53,8 @@ MANY = Claim(
 )
 TAUGHT = Claim(
     id="5.18",
-    statement="Where walks end are taught digits if it was taught twenty, and pictures that it was "
-    "never shown if it was taught 4,000.",
+    statement="Applied again and again, a copier ends on digits it was taught if it was taught "
+    "twenty, and on pictures it was never shown if it was taught 4,000.",
     source="Radhakrishnan et al. 2020, Fumero et al. 2026; chapter 2",
     reading="H, 20 digits",
     measure="H, share of held-out digits that the net, applied 400 times, takes to a training "

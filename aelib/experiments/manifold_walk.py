@@ -197,6 +197,11 @@ def picture(result: Result) -> Figure:
             legend="above" if name == "changed" else "none",
             ax=ax,
         )
+    names = axes[0].get_legend()
+    assert names is not None
+    labels = [text.get_text() for text in names.texts]
+    axes[3].legend(names.legend_handles, labels, loc="center")  # where nothing else stands
+    names.remove()
     return figure
 
 
