@@ -200,7 +200,7 @@ def picture(result: Result) -> Figure:
     names = axes[0].get_legend()
     assert names is not None
     labels = [text.get_text() for text in names.texts]
-    axes[3].legend(names.legend_handles, labels, loc="center")  # where nothing else stands
+    axes[3].legend(names.legend_handles, labels, loc="center", frameon=False)  # it is empty
     names.remove()
     return figure
 
