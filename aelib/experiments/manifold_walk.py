@@ -179,7 +179,7 @@ def picture(result: Result) -> Figure:
     figure, axes = figures.canvas(2, 2, height=6.2)
     axes[3].set_axis_off()
     panels = {
-        "another class": "changed",
+        "share of another class": "changed",
         "Fréchet distance": "off",
         "distance to nearest digit": "closest",
     }
