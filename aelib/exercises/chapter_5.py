@@ -115,13 +115,23 @@ def ex_5_walk(answer: Any) -> None:
     """
     from aelib.experiments.known_manifold import spread
 
-    start = data.discs(128, 3).images
+    start, places = data.discs(128, 3)
+
+    def step_from(x: torch.Tensor, seed: int) -> torch.Tensor:
+        back = torch.as_tensor(tried(answer(x, seed))).detach().float()
+        assert back.shape == start.shape, f"A step's shape is {tuple(back.shape)}."
+        return back
+
+    there = data.nearest_disc(step_from(start, 0)).places
+    moved = float((there - places).norm(dim=1).mean())
+    assert moved < 5.5, (
+        f"From a disc without noise your step leads {moved:.1f} pixels away; to any disc at all it "
+        "would be 7. Does it look at the picture?"
+    )
     x, source = start, random.generator(7)
     mean = data.nearest_disc(start.mean(0, keepdim=True)).distances
     for step in range(60):
-        noisy = x + 4 * random.normal(x.shape, x, source)
-        x = torch.as_tensor(tried(answer(noisy, step))).detach().float()
-        assert x.shape == start.shape, f"A step's shape is {tuple(x.shape)}."
+        x = step_from(x + 4 * random.normal(x.shape, x, source), step)
     found = data.nearest_disc(x)
     off, wide = float(found.distances.mean() / mean), float(spread(found.places))
     assert off < 0.3, (

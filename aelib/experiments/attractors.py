@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIRECTIONS = 32  # the fixed first and last layer: the digits' principal directions, as many
-MANY_DIGITS, FEW_DIGITS = "5,000 digits", "20 digits"  # what nets are taught
+MANY_DIGITS, FEW_DIGITS = "4,000 digits", "20 digits"  # what nets are taught
 EARLY = 300  # steps, with which the end is compared
 BASINS = 40  # cells in each direction, of which each says where its middle ends
 
@@ -30,16 +30,16 @@ MANY = Claim(
     statement="The longer a copier with a code of two numbers learns, the more attractors its code "
     "has: one before training, many after.",
     source="Radhakrishnan et al. 2020, Fumero et al. 2026",
-    reading="attractors, 5,000 digits",
+    reading="attractors, 4,000 digits",
     measure="fixed points of z → E(D(z)) that draw their surroundings, found by Newton's method "
-    "from a lattice over the square of the codes; 5,000 digits of 28 × 28, at the end of training",
+    "from a lattice over the square of the codes; 4,000 digits of 28 × 28, at the end of training",
     units="nets",
     supported={
-        "attractors, 5,000 digits": above(10),
+        "attractors, 4,000 digits": above(10),
         "end / 300 steps": above(2),
         "before training": below(1.5),
     },
-    conditional={"attractors, 5,000 digits": above(1.5), "end / 300 steps": above(1)},
+    conditional={"attractors, 4,000 digits": above(1.5), "end / 300 steps": above(1)},
     condition="There are more at the end, but not more than ten and twice as many as after 300 "
     "steps.",
     refuted={"end / 300 steps": below(1)},
@@ -53,18 +53,18 @@ MANY = Claim(
 )
 TAUGHT = Claim(
     id="5.18",
-    statement="Where walks end are taught digits if it was taught twenty, and pictures that it was "
-    "never shown if it was taught 5,000.",
+    statement="Applied again and again, a copier ends on digits it was taught if it was taught "
+    "twenty, and on pictures it was never shown if it was taught 4,000.",
     source="Radhakrishnan et al. 2020, Fumero et al. 2026; chapter 2",
     reading="H, 20 digits",
     measure="H, share of held-out digits that the net, applied 400 times, takes to a training "
     "image; both seen in the net's 32 directions",
     units="nets",
-    supported={"H, 20 digits": above(0.5), "H, 5,000 digits": below(0.05)},
-    conditional={"H, 20 digits": above(0.05), "H, 5,000 digits": below(0.05)},
+    supported={"H, 20 digits": above(0.5), "H, 4,000 digits": below(0.05)},
+    conditional={"H, 20 digits": above(0.05), "H, 4,000 digits": below(0.05)},
     condition="Taught twenty, fewer than half of the walks end on one of them.",
     refuted={"H, 20 digits": below(0.05)},
-    controls=("before training, H, 20 digits", "before training, H, 5,000 digits"),
+    controls=("before training, H, 20 digits", "before training, H, 4,000 digits"),
     fails_when="The code has two numbers, so the net cannot hold many images apart in it.",
     rule_changed="2026-11-26",
     seen_before="prototype",
@@ -267,7 +267,7 @@ def run(
     readings = {
         **many,
         **taught,
-        "attractors, 5,000 digits": counts[:, -1],
+        "attractors, 4,000 digits": counts[:, -1],
         "attractors, 20 digits": few_show["attractors"][:, -1],
         "before training": counts[:, 0],
         "end / 300 steps": counts[:, -1]

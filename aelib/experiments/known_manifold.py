@@ -416,19 +416,20 @@ def lines_picture(result: Result) -> Figure:
 
 def plane_picture(result: Result, names: Sequence[str] = KINDS) -> Figure:
     """The manifold as a plane: where each net sends the disc of each place."""
-    figure, axes = figures.canvas(1, len(names), height=3.1)
+    figure, axes = figures.canvas(1, len(names), height=2.6)
     for ax, name in zip(axes, names, strict=True):
         start, end = (result.show["plane"][name][i] for i in (0, 1))
         figures.field(
             end, start, end, title=name, xlabel="across, pixels", ylabel="down, pixels",
             points_label="", arrows_label="", ax=ax,
         )  # fmt: skip
+        ax.invert_yaxis()
     return figure
 
 
 def across_picture(result: Result, names: Sequence[str] = KINDS) -> Figure:
     """A slice through the manifold, the line at height 0: where each net sends pictures off it."""
-    figure, axes = figures.canvas(1, len(names), height=3.1)
+    figure, axes = figures.canvas(1, len(names), height=2.6)
     for ax, name in zip(axes, names, strict=True):
         start, end = (torch.as_tensor(result.show["across"][name][i]) for i in (0, 1))
         figures.field(
@@ -484,6 +485,6 @@ EXPERIMENT = Experiment(
     claims=(LINE, WALK, MEAN),
     run=run,
     short={"seeds": 3, "steps": 5, "walkers": 8, "walk": 3},
-    full={"seeds": 10, "steps": 6000, "walkers": 192, "walk": 300},
+    full={"seeds": 6, "steps": 6000, "walkers": 192, "walk": 300},
     picture=picture,
 )

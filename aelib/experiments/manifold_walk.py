@@ -179,7 +179,7 @@ def picture(result: Result) -> Figure:
     figure, axes = figures.canvas(2, 2, height=6.2)
     axes[3].set_axis_off()
     panels = {
-        "another class": "changed",
+        "share of another class": "changed",
         "Fréchet distance": "off",
         "distance to nearest digit": "closest",
     }
@@ -197,6 +197,11 @@ def picture(result: Result) -> Figure:
             legend="above" if name == "changed" else "none",
             ax=ax,
         )
+    names = axes[0].get_legend()
+    assert names is not None
+    labels = [text.get_text() for text in names.texts]
+    axes[3].legend(names.legend_handles, labels, loc="center", frameon=False)  # it is empty
+    names.remove()
     return figure
 
 

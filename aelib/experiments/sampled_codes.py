@@ -300,7 +300,7 @@ EXPERIMENT = Experiment(
         "components": 2,
         "fitted_to": 100,
     },
-    full={"seeds": 6, "steps": 1000, "fits": 32, "draws": 4},
+    full={"seeds": 6, "steps": 1000, "fits": 24, "draws": 4},
     picture=picture,
     chunk=1,
 )
