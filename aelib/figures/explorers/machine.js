@@ -2,39 +2,43 @@
 // buttons, pictures, curves and words. The work is done by a session, which answers in frames.
 
 const PLAIN = {
-  count: 4, noise: false, depth: 5, width: 128, gain: 1, skip: 0, sigma: 0, rate: 0.001,
+  count: 4, noise: false, depth: 5, width: 128, gain: 1, skip: 0, sigma: 0, rate: 0.001, goal: 1500,
 };
 
-// The book's experiments: what is other than plain, for how many steps, and what to watch for.
+// The book's experiments: what is other than plain, and what to watch for; last, on the curves.
 const experiments = (all) => ({
-  "Four images": [{}, 400, "Watch the new digits. Each comes out as one of the four that were taught,"
-    + " more or less; and when the net is applied again and again, it lands on that one exactly."],
-  [`All ${said(all)} images`]: [{ count: all, rate: 0.002 }, 1500, "The same net, taught many. Watch"
-    + " the new digits: now they come out as themselves, and land on no image that was taught. Yet"
-    + " most noise does not come out as noise (κ): the net copies what digits vary in."],
-  "64 images": [{ count: 64, rate: 0.002 }, 1500, "Between the two. Its images are fitted closely,"
-    + " but are they stored? Watch where new digits come to rest, and train on when it stops."],
-  "White noise": [{ noise: true, depth: 1, rate: 0.002 }, 1500, "One hidden layer, taught nothing but"
+  "Four images": [{ goal: 400 }, "Watch the new digits. Each comes out as one of the four that were"
+    + " taught, more or less; and when the net is applied again and again, it lands on that one"
+    + ` exactly. Then take all ${said(all)}.`, ""],
+  [`All ${said(all)} images`]: [{ count: all, rate: 0.002 }, "The same net, taught many. Watch the"
+    + " new digits: now they come out as themselves, and land on no image that was taught.", " Watch"
+    + " the decibels at σ = 0.5, too: they rise until about step 300, then fall, while the copies go"
+    + " on improving: the net begins to copy noise as well."],
+  "64 images": [{ count: 64, rate: 0.002 }, "Between the two. It copies its own images closely, yet"
+    + " new digits come to rest on others. Train on and see whether any is stored.", " Watch the"
+    + " decibels at σ = 0.5 rise until about step 300, then fall."],
+  "White noise": [{ noise: true, depth: 1, rate: 0.002 }, "One hidden layer, taught nothing but"
     + " noise, always new. Noise varies in every direction alike. Watch κ climb: this net is on its"
-    + " way to the identity, and copies digits that it never saw."],
-  "Skip": [{ count: all, skip: 1, rate: 0.002 }, 500, "The input is added to the output, so the net"
-    + " copies before it has learned anything. Watch κ stay near 1: noise comes out as noise."],
-  "Large start": [{ count: all, gain: 2.45, rate: 0.002 }, 1000, "All images, from first weights 2.4"
-    + " times as large. Watch κ and τ: more noise gets through than from the small start, much of it"
-    + " scrambled."],
-  "Denoise": [{ count: all, sigma: 0.2, rate: 0.002 }, 1500, "Noisy digits come in, clean ones are"
-    + " asked for. Watch the decibels at σ = 0.2, and compare them with those of the copier."],
+    + " way to the identity, and copies digits that it never saw.", ""],
+  "Skip": [{ count: all, skip: 1, rate: 0.002, goal: 500 }, "The input is added to the output, so the"
+    + " net copies before it has learned anything. Watch κ stay near 1: noise comes out as noise.", ""],
+  "Large start": [{ count: all, gain: 2.45, rate: 0.002, goal: 1000 }, "All images, from first"
+    + " weights 2.4 times as large. Watch κ and τ: more noise gets through than from the small start,"
+    + " much of it scrambled.", ""],
+  "Denoise": [{ count: all, sigma: 0.2, rate: 0.002 }, "Noisy digits come in, clean ones are asked"
+    + " for. Watch the decibels at σ = 0.2, and compare them with those of the copier.", ""],
 });
 
+const pace = (steps) => `${said(steps)} ${steps === 1 ? "step" : "steps"}`;
 const numbers = (...values) => values.map((value) => [value, said(value)]);
 const choices = (all) => ({
   count: ["Images", [...numbers(1, 4, 16, 64, 256), [all, `all ${said(all)}`],
     [0, "white noise, always new"]].filter(([value]) => value <= all)],
   depth: ["Hidden layers", numbers(1, 3, 5, 7)],
   width: ["Width", numbers(32, 64, 128, 256)],
-  gain: ["First weights", [[0.5, "half PyTorch's"], [1, "PyTorch's"], [2.45, "He's, 2.4 times"],
-    [4, "4 times"]]],
-  skip: ["Skip", [[0, "none"], [0.5, "half the input"], [1, "the input"]]],
+  gain: ["First weights", [[0.5, "half as large"], [1, "as PyTorch draws them"],
+    [2.45, "2.4 times as large (He)"]]],
+  skip: ["Skip", [[0, "none"], [0.5, "half the input is added"], [1, "the input is added"]]],
   sigma: ["Task", [[0, "copy"], [0.2, "remove noise"]]],
   rate: ["Learning rate", [[0.0005, "0.0005"], [0.001, "0.001"], [0.002, "0.002"],
     [0.01, "0.01"], [0.1, "0.1"], [1, "1 (wild)"]]],
@@ -96,17 +100,18 @@ function group(parent, title, shape) {
   };
 }
 
-// Curves over steps, named at their right ends. `lines` are [name, values].
-function chart(svg, title, steps, lines, [low, high], ticks, { colors, ink, faint }) {
-  const right = 180, top = 26, bottom = 142, last = Math.max(10, steps[steps.length - 1] || 0);
-  const x = (step) => 38 + (right - 38) * Math.log10(Math.max(step, 1)) / Math.log10(last);
-  const y = (v) => bottom - (bottom - top) * (Math.min(high, Math.max(low, v)) - low) / (high - low);
-  const text = ([left, base], words, rest = "") =>
-    `<text x="${left}" y="${base}" ${rest}>${words}</text>`;
+// Curves over steps, named at their right ends. `lines` are [name, values]; `scale` is of the axis.
+function chart(svg, title, steps, lines, ticks, scale = (v) => v) {
+  const left = 44, right = 184, top = 26, bottom = 142, last = Math.max(10, steps[steps.length - 1] || 0);
+  const low = scale(ticks[0][0]), high = scale(ticks[ticks.length - 1][0]);
+  const x = (step) => left + (right - left) * Math.log10(Math.max(step, 1)) / Math.log10(last);
+  const y = (v) => bottom - (bottom - top) * (clamp(scale(v), low, high) - low) / (high - low);
+  const text = ([from, base], words, rest = "") =>
+    `<text x="${from}" y="${base}" ${rest}>${words}</text>`;
   let drawn = text([8, 16], title, 'font-weight="600"');
   for (const [value, words] of ticks) {
-    drawn += `<path d="M38 ${y(value)}H${right}" stroke="${faint}"/>`
-      + text([34, y(value) + 4], words, 'text-anchor="end"');
+    if (words) drawn += `<path d="M${left} ${y(value)}H${right}" class="grid"/>`
+      + text([left - 4, y(value) + 4], words, 'text-anchor="end"');
   }
   for (let step = 1; step <= last; step *= 10) {
     drawn += text([x(step), 157], said(step), 'text-anchor="middle"');
@@ -119,35 +124,61 @@ function chart(svg, title, steps, lines, [low, high], ticks, { colors, ink, fain
   lines.forEach(([, values], i) => {
     const points = values.map((v, k) => `${x(steps[k]).toFixed(1)},${y(v).toFixed(1)}`).join(" ");
     const dash = ["", "7 3", "2 3"][i];
-    drawn += `<polyline points="${points}" fill="none" stroke="${colors[i]}" stroke-width="2.2"`
-      + ` stroke-dasharray="${dash}"/>`;
+    drawn += `<polyline points="${points}" class="curve ${"abc"[i]}" stroke-dasharray="${dash}"/>`;
   });
   for (const { name, i, at } of ends) {
-    drawn += text([right + 5, at - over], name, `style="fill:${colors[i]}" font-weight="600"`);
+    drawn += text([right + 5, at - over], name, `class="${"abc"[i]}" font-weight="600"`);
   }
-  svg.innerHTML = `<g font-size="12" fill="${ink}">${drawn}</g>`;
-  const say = ([name, values]) => `${name} ${values[values.length - 1].toPrecision(2)}`;
+  svg.innerHTML = `<g font-size="12">${drawn}</g>`;
+  const say = ([name, values]) => `${name} ${minus(values[values.length - 1].toPrecision(2))}`;
   svg.setAttribute("aria-label", `${title}, over training steps; now ${lines.map(say).join(", ")}.`);
 }
 
 // ---------------------------------------------------------------- words
 
+// The marks of the last row, by what came of an image: see `landings`.
+const FATES = {
+  landed: "green frame: on this taught image",
+  rests: "square: comes to rest on something that it was never taught (a spurious state)",
+  away: "cross: runs away, lands nowhere",
+  moves: "dots: still moving",
+};
+const fate = (onto) => (onto >= 0 ? "landed" : ["rests", "away", "moves"][-1 - onto]);
+
+function drawn([height, width]) { // the marks as pictures, and an empty one
+  const mark = (on) => Float32Array.from({ length: height * width }, (_, i) =>
+    (on(i % width, Math.floor(i / width)) ? 0.6 : 0));
+  const inner = (at, length) => Math.min(at, length - 1 - at);
+  return {
+    none: mark(() => false),
+    rests: mark((x, y) => Math.min(inner(x, width), inner(y, height)) === 2),
+    away: mark((x, y) => inner(x, width) === inner(y, height)),
+    moves: mark((x, y) => x % 2 === 1 && inner(y, height) === Math.floor((height - 1) / 2)),
+  };
+}
+
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
-function finding(frame, settings, hits, of) {
-  if (frame.step === 0) return "Nothing learned yet.";
-  const point = frame.history[frame.history.length - 1];
+// What became of the new digits, and how well it copies.
+function finding({ fall, groups: [taught, fresh] }, settings) {
+  const { point, onto } = fall;
+  if (point.step === 0) return "Nothing learned yet.";
   const copied = point.missed >= 0.7 ? "New digits are not copied."
-    : `New digits are copied${point.missed < 0.25 ? "" : " in part"}:`
-      + ` ${percent(point.missed)} of their variance is missed.`;
-  const noise = ` Of noise, ${percent(Math.max(0, point.copy))} comes out in place.`;
-  if (settings.noise) return copied + noise;
-  if (hits === null) return copied;
-  const many = hits === of ? `All ${of}` : hits === 0 ? `None of ${of}` : `${hits} of ${of}`;
-  const them = settings.count === 1 ? "the one image" : `one of the ${said(settings.count)} images`;
-  const stored = hits >= 0.5 * of ? "it has stored them"
-    : hits ? "it has stored a few" : "it has stored none";
-  return `${many} new digits ${hits ? "land" : "lands"} on ${them} it was taught: ${stored}. ${copied}`;
+    : `New digits are copied${point.missed < 0.25 ? "" : " in part"}: ${percent(point.missed)} of what`
+      + " they differ in is missed.";
+  if (settings.noise) {
+    return `${copied} Of noise on them, ${percent(Math.max(0, point.copy))} is copied in place (κ).`;
+  }
+  const ends = onto.slice(taught, taught + fresh), hits = ends.filter((number) => number >= 0).length;
+  const many = hits === fresh ? `All ${fresh}` : hits ? `${hits} of ${fresh}` : `None of ${fresh}`;
+  const one = settings.count === 1;
+  const them = one ? "the one image" : `one of the ${said(settings.count)} images`;
+  const own = point.loss * point.missed / point.error; // the part of its own images that is missed
+  const stored = hits === fresh ? `it has stored ${one ? "it" : "them"}.`
+    : hits ? "not every start finds a stored one."
+    : own < 0.2 ? `it has stored none, though it copies its own images (${percent(own)} missed).`
+    : `no wonder, since of its own images it still misses ${percent(own)}. Train on.`;
+  return `${many} new digits ${hits ? "land" : "lands"} on ${them} it was taught: ${stored} ${copied}`;
 }
 
 // ---------------------------------------------------------------- the machine
@@ -155,7 +186,9 @@ function finding(frame, settings, hits, of) {
 awaken("machine", function (root, part, data) {
   const [height, width] = data.shape, d = height * width;
   const train = bytes(data.train), trainGrey = Float32Array.from(train, (value) => value / 255);
+  const small = root.classList.contains("small"); // on the front page: few images, or all
   const all = train.length / d, presets = experiments(all);
+  const marks = drawn(data.shape);
   let settings, chosen, frame = null, wanted = null, playing = false;
   const speak = speaker(root);
   let waiting = true; // the cached picture stands until the machine has come as far as it
@@ -163,14 +196,13 @@ awaken("machine", function (root, part, data) {
 
   function give(name, value) {
     if (order === null) {
-      const inputs = { pixels: d, train, test: bytes(data.test) };
-      order = engine(inputs, receive);
+      order = engine({ pixels: d, train, test: bytes(data.test) }, receive);
       order("start", { ...settings });
     }
     if (name !== undefined) order(name, value);
   }
 
-  function begin(name) { // an experiment from its first step
+  function choose(name) {
     chosen = name;
     settings = { ...PLAIN, ...presets[name][0] };
     settings.count = Math.min(settings.count, all);
@@ -179,21 +211,27 @@ awaken("machine", function (root, part, data) {
       select.value = key === "count" && settings.noise ? 0 : settings[key];
     }
     describe();
-    if (order) order("start", { ...settings });
+  }
+
+  function begin() { // a new net, from its first weights
+    waiting = false;
+    trouble("");
+    if (order) order("start", { ...settings }); else give();
   }
 
   function describe() {
     for (const button of part("presets").children) {
       button.setAttribute("aria-pressed", button.textContent === chosen);
     }
-    part("watch").textContent = chosen ? presets[chosen][2]
-      : "An experiment of your own. Predict first what new digits, and noise, will become.";
+    const [, words, curves] = chosen ? presets[chosen]
+      : ["", "An experiment of your own. Predict what new digits, and noise, will become.", ""];
+    part("watch").textContent = small ? words : words + curves;
   }
 
-  function go(steps) {
+  function go() {
     playing = true;
     trouble("");
-    give("train", steps);
+    give("train");
     buttons();
   }
 
@@ -217,7 +255,7 @@ awaken("machine", function (root, part, data) {
       return;
     }
     wanted = message;
-    if (waiting && (message.playing || !message.fall || message.step === 0)) return;
+    if (waiting && !(message.checked && message.step > 0)) return;
     requestAnimationFrame(draw);
   }
 
@@ -229,93 +267,86 @@ awaken("machine", function (root, part, data) {
     part("views").hidden = false;
     if (playing !== frame.playing) { playing = frame.playing; buttons(); }
     if (frame.diverged !== null) {
-      trouble(`It diverged at step ${frame.diverged}: the errors grew beyond all bounds. The net is`
-        + ` as it was at step ${frame.step}. Lower the learning rate, and train on.`);
+      trouble(`It diverged at step ${said(frame.diverged)}: the errors grew beyond all bounds. The net`
+        + ` is as it was at step ${said(frame.step)}. Lower the learning rate, and train on.`);
     }
-    const fall = frame.fall, shown = [...frame.groups];
-    const fresh = fall ? fall.onto.slice(shown[0], shown[0] + shown[1]) : [];
-    const hits = fall ? fresh.filter((number) => number >= 0).length : null;
-    if (fall || frame.step === 0 || settings.noise) {
-      part("finding").textContent = finding(frame, settings, hits, shown[1]);
-    }
+    const { fall, checked } = frame, shown = [...frame.groups];
+    part("finding").textContent = checked ? finding(frame, settings)
+      : playing && fall ? `At step ${said(fall.point.step)}: ${finding(frame, settings)}` : "Checking…";
+    root.classList.toggle("old", !checked);
+    part("blank").hidden = shown[3] > 0;
     let first = 0;
     groups.forEach((one, g) => {
       pictures(one, g, first, Math.min(shown[g], g === 1 ? 6 : shown[g]));
       first += shown[g];
     });
+    const marks = new Set(fall ? fall.onto.map(fate) : []);
+    part("key").textContent = Object.keys(FATES).filter((mark) => marks.has(mark))
+      .map((mark) => FATES[mark]).join("; ");
     curves();
     status();
-    if (!playing) speak(() => part("finding").textContent, 800);
+    if (checked) speak(() => part("finding").textContent, 800);
   }
 
   function pictures(one, g, first, count) {
-    const { fall, inputs, copies } = frame;
+    const { fall, checked, inputs, copies } = frame;
     one.root.hidden = count === 0;
     one.across(count);
+    const fates = fall ? fall.onto.slice(first, first + count) : [];
     if (g === 0) {
+      const own = fates.filter((onto, i) => onto === i).length, some = settings.count > 4;
       one.head.textContent = settings.noise ? "Like those taught"
-        : settings.count > 4 ? `Taught (4 of ${said(settings.count)})` : "Taught";
+        : `Taught${some ? ` (4 of ${said(settings.count)})` : ""}${checked ? `: ${own} stay` : ""}`;
     }
-    let landed = 0;
     for (let i = 0; i < count; i++) {
-      const at = (first + i) * d, onto = fall ? fall.onto[first + i] : -1;
-      const [into, copy, again, lands] = one.rows.map(({ cells }) => cells[i]);
+      const at = (first + i) * d, [into, copy, again, lands] = one.rows.map(({ cells }) => cells[i]);
       paint(into, inputs, at);
       paint(copy, copies, at);
-      if (!fall) continue;
-      paint(again, fall.ends, at);
-      lands.className = onto >= 0 ? "landed" : "none";
-      lands.getContext("2d").clearRect(0, 0, width, height);
-      if (onto < 0) continue;
-      paint(lands, trainGrey, onto * d);
-      landed++;
+      const known = i < fates.length;
+      again.className = "late"; // grey while it is of an earlier step: see `old`
+      lands.className = fates[i] >= 0 ? "late landed" : "late";
+      paint(again, known ? fall.ends : marks.none, known ? at : 0);
+      if (fates[i] >= 0) paint(lands, trainGrey, fates[i] * d);
+      else paint(lands, marks[known ? fate(fates[i]) : "none"]);
     }
-    if (g === 0) { // these begin where they would land
-      one.rows[3].label.className = "standing";
-      one.rows[3].cells.forEach((cell) => { cell.className = "standing"; });
-    }
-    if (fall) one.rows[2].label.textContent = often(fall.times);
+    one.rows[2].label.textContent = fall
+      ? often(fall.times) + (checked ? "" : `, step ${said(fall.point.step)}`) : "again";
+    const landed = fates.filter((onto) => onto >= 0).length;
     one.root.setAttribute("aria-label", `${one.head.textContent}: ${count} images, their copies, and`
-      + ` what they become when the net is applied again and again`
-      + (g === 0 ? "." : `; ${landed} of them land on an image it was taught.`));
+      + " what they become when the net is applied again and again"
+      + (checked ? `; ${landed} of them land on an image it was taught.` : "."));
   }
 
   function curves() {
     const { history, levels } = frame, steps = history.map((point) => point.step);
     const of = (pick) => history.map(pick);
     chart(charts[0], "Noise that comes out", steps,
-      [["κ, in place", of((p) => p.copy)], ["τ, in all", of((p) => p.transmission)]],
-      [0, 1.2], [[0, "0"], [0.5, "0.5"], [1, "1"]], data);
+      [["κ, copied", of((p) => p.copy)], ["τ, in all", of((p) => p.transmission)]],
+      [[0, "0"], [0.5, "0.5"], [1, "1"], [1.2, ""]]);
     chart(charts[1], "Noise removed, in dB", steps,
       levels.map((sigma, i) => [`σ = ${sigma}`, of((p) => p.gains[i])]),
-      [-10, 10], [[-10, "−10"], [0, "0"], [10, "10"]], data);
-    const log = (value) => Math.log10(Math.max(value, 1e-6));
-    chart(charts[2], "Squared error", steps,
-      [["taught", of((p) => log(Number.isFinite(p.loss) ? p.loss : p.error))],
-        ["new", of((p) => log(p.error))]],
-      [-6, 0], [[-6, "1e−6"], [-4, "1e−4"], [-2, "0.01"], [0, "1"]], data);
+      [[-10, "−10"], [0, "0"], [10, "10"]]);
+    const taught = of((p) => (Number.isFinite(p.loss) ? p.loss : p.error));
+    const far = Math.min(...taught) < 1e-8 ? 4 : 2; // powers of ten between two lines
+    chart(charts[2], "Squared error", steps, [["taught", taught], ["new", of((p) => p.error)]],
+      [4, 3, 2, 1, 0].map((k) => [10 ** (-k * far), k ? `1e−${k * far}` : "1"]), Math.log10);
   }
 
   function status() {
-    const rate = said(Math.round(frame.rate));
-    const loss = Number.isFinite(frame.loss)
-      ? `, error on the taught ${frame.loss.toPrecision(2)}` : "";
-    part("status").textContent = `Step ${said(frame.step)}${loss}`
-      + (playing && frame.rate ? `, ${rate} steps a second` : "")
-      + (playing && frame.behind && Number.isFinite(frame.speed)
-        ? `; you asked for ${said(frame.speed)}, and this is what your machine can do` : "");
+    const { step, loss, rate, behind, speed, ended } = frame;
+    part("status").textContent = `Step ${said(step)}`
+      + (Number.isFinite(loss) ? `, error on the taught ${minus(loss.toPrecision(2))}` : "")
+      + (playing && rate ? `, ${pace(behind ? Math.round(rate) : speed)} a second` : "")
+      + (playing && rate && behind && Number.isFinite(speed)
+        ? `; you asked for ${said(speed)}, and this is what your machine can do` : "")
+      + (ended ? ". It stopped by itself; Train goes on" : "");
   }
 
   // ------------------------------------------------------------ controls
 
-  const small = root.classList.contains("small"); // on the front page: few images, or all
   for (const name of Object.keys(presets).slice(0, small ? 2 : undefined)) {
     const button = element(part("presets"), "button", { type: "button", textContent: name });
-    button.addEventListener("click", () => {
-      begin(name);
-      waiting = false;
-      go(presets[name][1]);
-    });
+    button.addEventListener("click", () => { choose(name); begin(); go(); });
   }
   for (const [key, [words, options]] of Object.entries(choices(all))) {
     const label = element(part("settings"), "label", { textContent: `${words} ` });
@@ -326,32 +357,29 @@ awaken("machine", function (root, part, data) {
   }
 
   function change(key, value) {
-    waiting = false;
-    trouble("");
     if (key === "rate") { // goes on from where the net stands
+      trouble("");
       settings.rate = value;
       return give("rate", value);
     }
     if (key === "count") settings.noise = value === 0;
     settings[key] = value || (key === "count" ? all : 0);
+    settings.goal = PLAIN.goal;
     chosen = null;
     describe();
-    if (order) order("start", { ...settings }); else give();
+    begin();
+    go();
   }
 
   part("train").addEventListener("click", () => {
     waiting = false;
-    if (!playing) return go(chosen && frame && frame.step === 0 ? presets[chosen][1] : 20000);
+    if (!playing) return go();
     playing = false;
     give("pause");
     buttons();
   });
   part("step").addEventListener("click", () => { waiting = false; trouble(""); give("step"); });
-  part("reset").addEventListener("click", () => {
-    waiting = false;
-    trouble("");
-    if (order) order("start", { ...settings }); else give();
-  });
+  part("reset").addEventListener("click", begin);
   part("speed").addEventListener("change", (event) => give("speed", Number(event.target.value)));
   part("again").addEventListener("input", () => {
     repeat();
@@ -370,15 +398,15 @@ awaken("machine", function (root, part, data) {
 
   // ------------------------------------------------------------ the first view
 
-  const groups = ["Taught", "New digits", "Noise", "Yours"].map(
-    (title) => group(part(title === "Yours" ? "own" : "groups"), title, data.shape));
+  const groups = ["Taught", "New digits (6 of 24)", "Noise", "Yours"].map(
+    (title) => group(part("groups"), title, data.shape));
   const charts = [0, 1, 2].map(() => {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", "0 0 262 164");
     svg.setAttribute("role", "img");
     return part("charts").appendChild(svg);
   });
-  begin(Object.keys(presets)[0]);
+  choose(Object.keys(presets)[0]);
   buttons();
   repeat();
   part("controls").hidden = false;
@@ -387,8 +415,7 @@ awaken("machine", function (root, part, data) {
 
   function warm() { // only when the reader comes near; the page's cached picture stands until then
     if (order !== null) return;
-    give("again", 2 ** Number(part("again").value));
-    give("train", presets[chosen][1]);
+    give("train");
   }
   if (typeof IntersectionObserver === "undefined") warm();
   else {

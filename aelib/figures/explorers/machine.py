@@ -12,7 +12,6 @@ from aelib.figures.explorers.decoder import packed
 from aelib.figures.explorers.page import Explorer, check_weight, filled, png_size
 from aelib.figures.explorers.varied import varied
 from aelib.figures.output import check_alt, check_name, data_uri, png
-from aelib.figures.theme import FAINT, INK, STROKES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,9 +72,6 @@ def machine(images: Images, *, still: Figure, name: str, alt: str, caption: str 
         "shape": [height, width],
         "train": _packed(images.train),
         "test": _packed(images.test[varied(images.test_labels, len(images.test))[:FRESH]]),
-        "colors": [stroke.color for stroke in STROKES[:3]],
-        "ink": INK,
-        "faint": FAINT,
     }
     across, down = png_size(picture)
     html = filled(

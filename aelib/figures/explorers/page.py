@@ -9,7 +9,7 @@ import string
 from dataclasses import dataclass, field
 
 from aelib import checks
-from aelib.figures.theme import INK, PAPER
+from aelib.figures.theme import INK, PAPER, STROKES
 
 LARGEST = 900_000  # bytes of HTML one explorer may weigh; a page has to stay under 2 MB
 
@@ -50,12 +50,13 @@ def filled(
     names = ("shared", *libraries, kind)
     scripts = [(folder / f"{one}.js").read_text(encoding="utf-8") for one in names]
     look = string.Template((folder / "shared.css").read_text(encoding="utf-8"))
+    first, second, third = (stroke.color for stroke in STROKES[:3])
     below = f'<figcaption style="color:inherit">{html.escape(caption.strip())}</figcaption>\n'
     return template.substitute(
         escaped,
         name=name,
         caption=below if caption.strip() else "",
-        style=look.substitute(paper=PAPER, ink=INK),
+        style=look.substitute(paper=PAPER, ink=INK, first=first, second=second, third=third),
         paper=PAPER,
         ink=INK,
         data=json.dumps(data).replace("<", "\\u003c"),  # no text can end the script

@@ -3,7 +3,8 @@
 const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 const said = (number) => number.toLocaleString("en-GB");
 const often = (times) => `${said(times)} ${times === 1 ? "time" : "times"}`;
-const signed = (number, places) => number.toFixed(places).replace("-", "\u2212");
+const minus = (text) => text.replaceAll("-", "\u2212");
+const signed = (number, places) => minus(number.toFixed(places));
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 function halves(text) { // float16
@@ -141,8 +142,10 @@ function sketch(canvas, shape, changed, radius = 1.3) {
   sized(canvas, shape);
   let pixels = new Float32Array(height * width), pending = false;
   let pen = [width / 2, height / 2], keyed = false; // keyed: moved by the keyboard
+  let given = false; // an image that was put there, and not drawn: the first stroke replaces it
 
   function dab([px, py]) {
+    if (given) [pixels, given] = [new Float32Array(height * width), false];
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
         const ink = clamp(radius - Math.hypot(x + 0.5 - px, y + 0.5 - py), 0, 1);
@@ -193,11 +196,11 @@ function sketch(canvas, shape, changed, radius = 1.3) {
   redraw();
   return {
     set(image) { // without telling
-      [pixels, keyed] = [Float32Array.from(image), false];
+      [pixels, keyed, given] = [Float32Array.from(image), false, true];
       redraw();
     },
     clear() {
-      [pixels, keyed] = [new Float32Array(height * width), false];
+      [pixels, keyed, given] = [new Float32Array(height * width), false, false];
       tell();
     },
   };

@@ -213,7 +213,7 @@ function trainer() {
   }
 
   // The training image on which each end came down: its number, or −1. As aelib's `memory`: within
-  // 5 % of its length, and not where the start stood already.
+  // 5 % of its length, and, where starts are given, not where the start stood already.
   function fallenOnto(ends, starts, training, d) {
     const lengths = [];
     for (let t = 0; t < training.length; t += d) lengths.push(squares(training, t, d));
@@ -224,8 +224,9 @@ function trainer() {
         if (gap < least) { least = gap; nearest = t; }
       });
       const near = (gap) => gap <= 0.05 ** 2;
-      const came = near(least) &&
-        !near(distance(starts, i * d, training, nearest * d, d) / lengths[nearest]);
+      const stood = starts && near(least)
+        && near(distance(starts, i * d, training, nearest * d, d) / lengths[nearest]);
+      const came = near(least) && !stood;
       return came ? nearest : -1;
     });
   }

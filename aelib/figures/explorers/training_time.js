@@ -5,16 +5,20 @@ awaken("training_time", function (root, part, data) {
   const variances = data.variances, k = variances.length;
   const presets = bytes(data.presets), d = mean.length, speak = speaker(root);
   let clean = null, noise, seed = 1, pending = false;
+  const low = Number(part("time").min), high = Number(part("time").max);
 
   const net = (t) => variances.map((variance) => -Math.expm1(-variance * t)); // 1 − e^(−λt)
   const wiener = (sigma) => variances.map((variance) => variance / (variance + sigma ** 2));
-  const filtered = (image, shares) =>
-    picture(project(image).map((part, i) => part * shares[i]));
+  const passed = (parts, shares) => picture(parts.map((part, i) => part * shares[i]));
+  const filtered = (image, shares) => passed(project(image), shares);
 
   // Decibels, over digits of these variances in the mean.
   const gain = (shares, sigma) => -10 * Math.log10(variances.reduce((sum, variance, i) =>
     sum + (1 - shares[i]) ** 2 * variance / sigma ** 2 + shares[i] ** 2, 0) / k);
-  const energy = (a, b) => a.reduce((sum, value, i) => sum + (value - b[i]) ** 2, 0);
+  // Decibels on one digit, of which the parts are known, clean and noisy.
+  const gainOn = (clean, noisy, shares) => -10 * Math.log10(
+    clean.reduce((sum, part, i) => sum + (shares[i] * noisy[i] - part) ** 2, 0)
+    / clean.reduce((sum, part, i) => sum + (noisy[i] - part) ** 2, 0));
 
   // ------------------------------------------------------------ what is in sight
 
@@ -33,19 +37,21 @@ awaken("training_time", function (root, part, data) {
     return part("charts").appendChild(svg);
   });
 
-  const time = () => 10 ** (Number(part("time").value) / 20); // 20 steps of the slider a decade
+  const NOTCHES = Array.from({ length: high - low + 1 }, (_, i) => low + i); // of the slider
+  const timeAt = (notch) => 10 ** (notch / 20); // 20 of them a decade
+  const time = () => timeAt(Number(part("time").value));
   const short = (t) => String(Number(t.toPrecision(2)));
 
   // Curves in a frame; `x` and `y` turn data into dots.
-  const line = (values, x, y, rest) => `<polyline fill="none" stroke-width="2.2" ${rest} points="${
+  const line = (values, x, y, rest) => `<polyline ${rest} points="${
     values.map((value, i) => `${x(i).toFixed(1)},${y(value).toFixed(1)}`).join(" ")}"/>`;
   const words = (x, y, text, rest = "") => `<text x="${x}" y="${y}" ${rest}>${text}</text>`;
 
   function frame(svg, title, ticksX, ticksY, inside, label) {
-    const across = ticksY.map(([at, text]) => `<path d="M38 ${at}H322" stroke="${data.faint}"/>`
+    const across = ticksY.map(([at, text]) => `<path d="M38 ${at}H322" class="grid"/>`
       + words(34, at + 4, text, 'text-anchor="end"'));
     const along = ticksX.map(([at, text]) => words(at, 182, text, 'text-anchor="middle"'));
-    svg.innerHTML = `<g font-size="12" fill="${data.ink}">${words(8, 15, title, 'font-weight="600"')}`
+    svg.innerHTML = `<g font-size="12">${words(8, 15, title, 'font-weight="600"')}`
       + `${across.join("")}${along.join("")}${inside}</g>`;
     svg.setAttribute("aria-label", label);
   }
@@ -53,20 +59,18 @@ awaken("training_time", function (root, part, data) {
   function curves(t, sigma) {
     const shown = Math.min(120, k), y = (share) => 166 - 138 * share;
     const x = (i) => 38 + 284 * i / (shown - 1), own = net(t).slice(0, shown);
-    const best = wiener(sigma).slice(0, shown), [blue] = data.colors;
+    const best = wiener(sigma).slice(0, shown);
     frame(charts[0], "share kept, by direction",
       [1, 40, 80, 120].filter((i) => i <= shown).map((i) => [x(i - 1), i]),
       [[y(0), "0"], [y(0.5), "0.5"], [y(1), "1"]],
-      line(best, x, y, `stroke="${data.ink}" stroke-dasharray="6 4"`)
-      + line(own, x, y, `stroke="${blue}"`)
-      + words(240, 44, "net", `style="fill:${blue}" font-weight="600"`)
+      line(best, x, y, 'class="curve" stroke-dasharray="6 4"')
+      + line(own, x, y, 'class="curve a"')
+      + words(240, 44, "net", 'class="a" font-weight="600"')
       + words(270, 44, "- - Wiener"),
       `Share kept by direction: the net keeps ${own[0].toFixed(2)} of the first and`
       + ` ${own[shown - 1].toFixed(2)} of number ${shown}, the Wiener filter`
       + ` ${best[0].toFixed(2)} and ${best[shown - 1].toFixed(2)}.`);
-    const low = Number(part("time").min), high = Number(part("time").max);
-    const gains = Array.from({ length: high - low + 1 },
-      (_, i) => gain(net(10 ** ((low + i) / 20)), sigma));
+    const gains = NOTCHES.map((notch) => gain(net(timeAt(notch)), sigma));
     const top = gain(wiener(sigma), sigma), ceiling = 5 * Math.ceil(top / 5);
     const floor = 5 * Math.floor(Math.max(-10, Math.min(0, ...gains)) / 5);
     const at = (i) => 38 + 284 * i / (high - low);
@@ -76,12 +80,24 @@ awaken("training_time", function (root, part, data) {
       [0.1, 1, 10, 100, 1000].filter((value) => 20 * Math.log10(value) <= high)
         .map((value) => [at(20 * Math.log10(value) - low), value]),
       [...new Set([floor, 0, ceiling])].map((value) => [up(value), signed(value, 0)]),
-      `<path d="M38 ${up(top)}H322" stroke="${data.ink}" stroke-width="1.5" stroke-dasharray="6 4"/>`
-      + line(gains, at, up, `stroke="${blue}"`)
-      + `<circle cx="${at(here)}" cy="${up(gains[here])}" r="5.5" fill="${data.colors[1]}"/>`,
-      `Noise removed over training time: ${gains[here].toFixed(1)} dB now, at most`
-      + ` ${Math.max(...gains).toFixed(1)} dB; the Wiener filter ${top.toFixed(1)} dB.`);
+      `<path d="M38 ${up(top)}H322" class="curve" stroke-dasharray="6 4"/>`
+      + line(gains, at, up, 'class="curve a"')
+      + `<circle cx="${at(here)}" cy="${up(gains[here])}" r="5.5" style="fill:var(--b)"/>`,
+      `Noise removed over training time: ${signed(gains[here], 1)} dB now, at most`
+      + ` ${signed(Math.max(...gains), 1)} dB; the Wiener filter ${signed(top, 1)} dB.`);
     return [gains[here], top];
+  }
+
+  // Of this digit: how the gain now stands to the net's own best, and that to the filter's.
+  function verdict(t, now, gains, filter) {
+    const most = Math.max(...gains), bestTime = timeAt(low + gains.indexOf(most));
+    const its = `its best on this digit is ${signed(most, 1)} dB, at t = ${short(bestTime)}.`;
+    if (now < most - 0.2) {
+      return t < bestTime ? `Early: only the strong directions are there yet; ${its}`
+        : `Late: it copies the noise as well; ${its}`;
+    }
+    return `In time: as good as this net gets on this digit, within 0.2 dB${now > filter - 0.2
+      ? ", and as good as the best linear filter." : "; the Wiener filter does better."}`;
   }
 
   function draw() {
@@ -91,21 +107,22 @@ awaken("training_time", function (root, part, data) {
     part("s").textContent = sigma;
     part("time").setAttribute("aria-valuetext", `training time ${short(t)}`);
     const [mine, best] = curves(t, sigma);
-    const over = ` Over all digits ${mine.toFixed(1)} dB; the Wiener filter ${best.toFixed(1)} dB.`;
-    for (const { canvas } of cells) canvas.style.visibility = clean ? "visible" : "hidden";
+    const over = ` Over all digits ${signed(mine, 1)} dB; the Wiener filter ${signed(best, 1)} dB.`;
+    cells.forEach(({ canvas, label }, i) => {
+      canvas.style.visibility = clean ? "visible" : "hidden";
+      label.textContent = NAMES[i];
+    });
     if (clean) {
       const noisy = clean.map((value, i) => value + sigma * noise[i]);
-      const copied = filtered(noisy, net(t)), cleaned = filtered(noisy, wiener(sigma));
+      const parts = project(noisy), ideal = project(clean);
+      const copied = passed(parts, net(t)), cleaned = passed(parts, wiener(sigma));
       const taken = noisy.map((value, i) => 0.5 + (value - copied[i]) / 2);
       [noisy, copied, taken, cleaned].forEach((image, i) => paint(cells[i].canvas, image));
-      const before = energy(noisy, clean);
-      const own = (image) => 10 * Math.log10(before / energy(image, clean));
-      cells[1].label.textContent = `net at t = ${short(t)}: ${signed(own(copied), 1)} dB`;
-      cells[3].label.textContent = `Wiener filter: ${signed(own(cleaned), 1)} dB`;
-      part("finding").textContent = (own(copied) > own(cleaned) - 0.2
-        ? "On this digit the stopped copier is as good as the best linear filter, or within 0.2 dB."
-        : t * sigma ** 2 < 0.5 ? "Early: strong directions only, so the picture is an average."
-          : "Late: it copies the noise as well.") + over;
+      const gains = NOTCHES.map((notch) => gainOn(ideal, parts, net(timeAt(notch))));
+      const now = gainOn(ideal, parts, net(t)), filter = gainOn(ideal, parts, wiener(sigma));
+      cells[1].label.textContent = `net at t = ${short(t)}: ${signed(now, 1)} dB`;
+      cells[3].label.textContent = `Wiener filter: ${signed(filter, 1)} dB`;
+      part("finding").textContent = verdict(t, now, gains, filter) + over;
     } else part("finding").textContent = `The pad is empty: draw a digit, or take one.${over}`;
     speak(() => part("finding").textContent);
   }

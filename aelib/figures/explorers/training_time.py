@@ -10,7 +10,6 @@ from aelib.figures.explorers.decoder import packed
 from aelib.figures.explorers.page import Explorer, check_weight, filled, png_size
 from aelib.figures.explorers.varied import varied
 from aelib.figures.output import check_alt, check_name, data_uri, png
-from aelib.figures.theme import FAINT, INK, STROKES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,9 +81,6 @@ def training_time(
         "variances": [float(f"{value:.6g}") for value in variances.tolist()],
         "presets": packed((images.test[some] * 255).round(), "u1"),
         "names": names,
-        "colors": [stroke.color for stroke in STROKES[:2]],
-        "ink": INK,
-        "faint": FAINT,
     }
     across, down = png_size(picture)
     html = filled(
