@@ -30,8 +30,8 @@ CLAIM = Claim(
         "attention behind 1 × 1, G(0.2)": above(1),
         "attention behind 1 × 1, PSNR of the copy": above(25),
     },
-    condition="behind a single pixel it does not denoise, but it adds to what a window averages, "
-    "takes from it, or copies badly",
+    condition="behind a single pixel; behind a window it changes what the window averages, or "
+    "copies badly",
     controls=("no attention, G(0.2)", "mean image, G(0.2)", "untrained, G(0.2)"),
     also=(
         "attention, G(0.2)",
