@@ -330,7 +330,7 @@ def walk_picture(result: Result, step: int) -> Figure:
 
 def spectra_picture(result: Result) -> Figure:
     """How far the kept net's layers stretch each direction of their input, by noise."""
-    figure, axes = figures.canvas(1, 2, height=4.4)
+    figure, axes = figures.canvas(1, 2, height=3.4)
     for ax, (words, layers) in zip(axes, result.show["spectra"].items(), strict=True):
         length = len(next(iter(layers.values()))[0])
         figures.curves(
