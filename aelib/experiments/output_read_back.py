@@ -208,7 +208,7 @@ def picture(result: Result) -> Figure:
         [rows["input"].repeat(len(KINDS), 1, 1, 1), made, back],
         labels=["input", "output", "read back"],
         columns=[kind for kind in KINDS for _ in range(2)],
-        cell=0.8,
+        cell=0.65,
     )
 
 
