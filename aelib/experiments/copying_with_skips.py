@@ -229,7 +229,7 @@ def returned_picture(result: Result) -> Figure:
     return figures.grid(
         [result.show["clean"], result.show["corrupted"], *rows],
         labels=["clean", "corrupted", *(f"{state},\n{skips}" for state, skips in places)],
-        cell=0.7,
+        cell=0.36,
     )
 
 

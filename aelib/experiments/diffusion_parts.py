@@ -109,7 +109,7 @@ def run(
 def picture(result: Result) -> Figure:
     """Fréchet distance of each variant, and of what needs no net."""
     names = (*PARTS, "mixture", "Gaussian")
-    figure, (ax,) = figures.canvas(1, 1)
+    figure, (ax,) = figures.canvas(1, 1, height=2.5)
     figures.bars(
         {name: result[f"{name}, Fréchet"] for name in names},
         xlabel="Fréchet distance",

@@ -199,16 +199,16 @@ def arrived(found: inversion.LayerInversion) -> Tensor:
 
 
 def picture(result: Result) -> Figure:
-    """Pictures, what each net makes of them, and what its output gives back of them."""
-    rows = {
-        name: row
-        for name, row in result.show["rows"].items()
-        if not name.startswith(("waist, untrained", "PCA"))
-    }
+    """Two pictures, what each net makes of them, and what its output gives back of them."""
+    rows = {name: torch.as_tensor(row)[4:6] for name, row in result.show["rows"].items()}
+    made, back = (
+        torch.cat([rows[f"{kind}: {what}"] for kind in KINDS]) for what in ("output", "read back")
+    )
     return figures.grid(
-        [torch.as_tensor(row) for row in rows.values()],
-        labels=[name.replace(": ", ":\n") for name in rows],
-        cell=0.6,
+        [rows["input"].repeat(len(KINDS), 1, 1, 1), made, back],
+        labels=["input", "output", "read back"],
+        columns=[kind for kind in KINDS for _ in range(2)],
+        cell=0.65,
     )
 
 

@@ -218,7 +218,7 @@ def run(seeds: int, steps: int, batch_size: int, width: int, n: int, walk: int) 
 
 def picture(result: Result) -> Figure:
     """Fréchet distance by target, with skips and without; told the time, and not."""
-    figure, axes = figures.canvas(1, 2, height=3.6)
+    figure, axes = figures.canvas(1, 2, height=3.2)
     for ax, clock in zip(axes, CLOCKS, strict=True):
         figures.grouped_bars(
             {

@@ -170,11 +170,14 @@ def run(seeds: int, examples: int, draws: int) -> Result:
 
 def picture(result: Result) -> Figure:
     """R² for σ on an untrained net's features, and on what needs no more than one layer."""
-    return figures.bars(
+    figure, (ax,) = figures.canvas(1, 1, height=4.3)
+    figures.bars(
         {name: result.show["r2"][name] for name in (*NETS, *PLAIN)},
         xlabel="R² of a linear probe for the noise level σ, unseen digits",
         controls=PLAIN,
+        ax=ax,
     )
+    return figure
 
 
 EXPERIMENT = Experiment(
