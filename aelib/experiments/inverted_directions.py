@@ -295,14 +295,15 @@ def picture(result: Result) -> Figure:
     return figure
 
 
-def directions_picture(result: Result, place: str, state: str, side: int = 96) -> Figure:
+def directions_picture(result: Result, place: str, state: str, side: int = 64) -> Figure:
     """Directions of a net, drawn at random: each inverted, above its top images.
 
     All are shown with `side` pixels, so that figures of several nets have one size.
     """
     shown = result.show["pictures"][place][state]
     seen, tops = (
-        nn.functional.interpolate(from_jpeg(shown[name]), side) for name in ("inverted", "top")
+        nn.functional.interpolate(from_jpeg(shown[name]), side, mode="area")
+        for name in ("inverted", "top")
     )
     tops = tops.unflatten(0, (len(seen), -1))
     return figures.grid(
