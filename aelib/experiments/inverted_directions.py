@@ -295,14 +295,21 @@ def picture(result: Result) -> Figure:
     return figure
 
 
-def directions_picture(result: Result, place: str, state: str) -> Figure:
-    """Directions of a net, drawn at random: each inverted, beside its top images."""
+def directions_picture(result: Result, place: str, state: str, side: int = 64) -> Figure:
+    """Directions of a net, drawn at random: each inverted, above its top images.
+
+    All are shown with `side` pixels, so that figures of several nets have one size.
+    """
     shown = result.show["pictures"][place][state]
-    seen, tops = from_jpeg(shown["inverted"]), from_jpeg(shown["top"])
+    seen, tops = (
+        nn.functional.interpolate(from_jpeg(shown[name]), side, mode="area")
+        for name in ("inverted", "top")
+    )
     tops = tops.unflatten(0, (len(seen), -1))
     return figures.grid(
         [torch.stack(list(row)) for row in [seen, *tops.unbind(1)]],
         labels=["inverted", "top image", *(["next"] * (tops.shape[1] - 1))],
+        cell=1.2,
     )
 
 
