@@ -37,8 +37,10 @@ body { background: white; }
 article.bd-article { padding: 0; max-width: none; overflow: visible; }
 article h1, .paper-contents { break-before: page; }
 h1, h2, h3, h4, summary, caption { break-after: avoid; }
-figure, .cell_output, .claim, .admonition, .sd-card, tr, pre { break-inside: avoid; }
-.admonition { overflow: visible; box-shadow: none; }
+figure, .cell_output, .claim, .admonition, .sd-col, .sd-card, tr, pre { break-inside: avoid; }
+section:has(> .sd-container-fluid) { break-inside: avoid; }
+.admonition { overflow: visible; }
+.admonition, .sd-card { box-shadow: none !important; }
 pre { white-space: pre-wrap !important; overflow: visible; max-height: none; font-size: 8.5pt; }
 .cell_output, .output, table, .table, .pst-scrollable-table-container {
   overflow: visible; max-height: none; }
