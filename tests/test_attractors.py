@@ -79,6 +79,15 @@ def test_where_no_attractor_was_found_no_cell_has_a_basin(monkeypatch):
     assert set(found["basins"].tolist()) == {255}
 
 
+def test_the_kept_nets_attractors_are_told_from_taught_digits():
+    """Chapter 5's map: of 24 attractors none is one of 5,000 digits; of 11, ten are."""
+    found = attractors.shown()["stages"]
+    last = {name: nets[-1] for name, nets in found.items()}
+    counts = {name: (len(one.attractors), sum(one.taught)) for name, one in last.items()}
+    assert counts == {"5,000 digits": (24, 0), "20 digits": (11, 10)}
+    assert sum(found["20 digits"][0].taught) == 0  # before training
+
+
 # ---------------------------------------------------------------- the page
 
 
@@ -169,7 +178,8 @@ def test_the_page_runs_the_nets_as_torch_does(tab):
 
 def test_a_point_walks_to_an_attractor_by_mouse_and_by_keys(tab):
     assert tab.is_hidden('[data-part="still"]')
-    assert re.match(r"It is on an attractor after \d+ times?.* a digit that it was taught", arrived(tab))
+    said = r"It is on an attractor after \d+ times?.*draws a digit that it was taught"
+    assert re.match(said, arrived(tab))
     assert tab.locator('[data-part="all"] canvas.landed').count() == 1
     map_ = tab.locator('[data-part="map"]')
     picture = "document.querySelector('.three canvas').toDataURL()"

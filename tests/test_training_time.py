@@ -117,7 +117,8 @@ def test_it_is_late_only_where_the_gain_has_fallen_behind_its_best(tab, sigma):
         tab.get_by_role("button", name=digit).click()
         seen = tab.evaluate(script, sigma)
         minus = "\N{MINUS SIGN}"
-        gains = [float(re.search(r"(\S+) dB", label)[1].replace(minus, "-")) for label, _ in seen]
+        decibels = [label.split()[-2].replace(minus, "-") for label, _ in seen]
+        gains = [float(one) for one in decibels]
         best = gains.index(max(gains))
         for notch, (gain, (_, said)) in enumerate(zip(gains, seen, strict=True)):
             if gain < max(gains) - 0.3:  # the text has one decimal
