@@ -79,6 +79,15 @@ def test_where_no_attractor_was_found_no_cell_has_a_basin(monkeypatch):
     assert set(found["basins"].tolist()) == {255}
 
 
+def test_the_kept_nets_attractors_are_told_from_taught_digits():
+    """Chapter 5's map: of 24 attractors none is one of 5,000 digits; of 11, ten are."""
+    found = attractors.shown()["stages"]
+    last = {name: nets[-1] for name, nets in found.items()}
+    counts = {name: (len(one.attractors), sum(one.taught)) for name, one in last.items()}
+    assert counts == {"5,000 digits": (24, 0), "20 digits": (11, 10)}
+    assert sum(found["20 digits"][0].taught) == 0  # before training
+
+
 # ---------------------------------------------------------------- the page
 
 
@@ -90,6 +99,7 @@ def stages(seed=0):
 
 
 NET, STAGE = stages()
+STAGE = STAGE._replace(taught=[True] * len(STAGE.attractors))
 OTHER = stages(1)[1]._replace(steps=9)
 
 
@@ -168,7 +178,8 @@ def test_the_page_runs_the_nets_as_torch_does(tab):
 
 def test_a_point_walks_to_an_attractor_by_mouse_and_by_keys(tab):
     assert tab.is_hidden('[data-part="still"]')
-    assert re.match(r"It is on an attractor after \d+ times?", arrived(tab))
+    said = r"It is on an attractor after \d+ times?.*draws a digit that it was taught"
+    assert re.match(said, arrived(tab))
     assert tab.locator('[data-part="all"] canvas.landed').count() == 1
     map_ = tab.locator('[data-part="map"]')
     picture = "document.querySelector('.three canvas').toDataURL()"
@@ -192,6 +203,8 @@ def test_time_and_teaching_turn_the_net(tab):
     tab.get_by_role("button", name="some").click()
     assert tab.inner_text('[data-part="finding"]').startswith("Taught some, after 9 steps")
     assert tab.get_by_role("button", name="some").get_attribute("aria-pressed") == "true"
+    assert "none of them a digit that it was taught" in tab.inner_text('[data-part="finding"]')
+    assert tab.locator('[data-taught="true"]').count() == 0
     assert not tab.complaints
 
 
@@ -202,9 +215,50 @@ def test_a_drawn_digit_lands_where_its_code_walks(tab):
         tab.keyboard.press(key)
     tab.wait_for_function(f"document.querySelector('.three canvas').toDataURL() !== '{before}'")
     arrived(tab)
+    assert tab.inner_text(".three div") == "your digit, copied"
+    assert tab.get_by_text("The pad is empty").is_hidden()
     tab.get_by_role("button", name="Clear").click()  # an empty pad drops no point
+    tab.get_by_text("The pad is empty").wait_for()
     arrived(tab)
     assert not tab.complaints
+
+
+def test_what_was_found_is_not_said_while_the_next_point_is_on_its_way(tab):
+    tab.get_by_role("button", name="one", exact=True).click()
+    words = "document.querySelector('[data-part=words]').textContent"
+    assert tab.evaluate(words) == "On its way…"  # forty steps are drawn one a frame
+    arrived(tab)
+    tab.locator('[data-part="map"]').focus()
+    tab.keyboard.press("ArrowLeft")
+    assert tab.evaluate(words) == "On its way…"
+
+
+def test_the_map_is_seen_from_nearer_and_as_a_whole_again(tab):
+    arrived(tab)
+    map_ = tab.locator('[data-part="map"]')
+    box = map_.bounding_box()
+    code = "document.querySelector('.three canvas').toDataURL()"
+    at = (box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    tab.mouse.click(*at)
+    before = tab.evaluate(code)
+    tab.get_by_role("button", name="Zoom in on the point").click()
+    tab.mouse.click(*at)  # the middle is still the middle
+    assert tab.evaluate(code) == before
+    tab.get_by_role("button", name="Whole map").click()
+    tab.get_by_role("button", name="Zoom in on the point").wait_for()
+    assert not tab.complaints
+
+
+def test_on_a_dark_page_the_map_is_dark(tab):
+    arrived(tab)
+    light = """() => { const map = document.querySelector('[data-part="map"]');
+      const all = map.getContext("2d").getImageData(0, 0, map.width, map.height).data;
+      return all.reduce((sum, value) => sum + value, 0) / all.length }"""
+    bright = tab.evaluate(light)
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    tab.wait_for_timeout(100)
+    arrived(tab)
+    assert tab.evaluate(light) < 0.7 * bright
 
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}

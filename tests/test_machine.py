@@ -214,6 +214,8 @@ def test_what_falls_onto_what_is_what_memory_says(tab):
     memory = measures.memory(model, taught, starts, times=30)
     assert 0 < memory.recalled.sum() < len(starts)
     assert got.tolist() == memory.nearest.where(memory.recalled, -torch.ones(())).tolist()
+    body = "return tools.fallenOnto(a, null, b, 64)"  # of taught images one asks whether they stay
+    assert asked(tab, model, body, starts, taught)[-1] == 0
 
 
 def test_the_page_begins_with_four_images_stored(tab):
@@ -221,8 +223,11 @@ def test_the_page_begins_with_four_images_stored(tab):
     assert words(tab, "finding").startswith("All 24 new digits land on one of the 4 images")
     assert tab.get_by_role("button", name="Four images").get_attribute("aria-pressed") == "true"
     label = tab.locator(".group").nth(1).get_attribute("aria-label")
-    assert label.startswith("New digits: 6 images")
+    assert label.startswith("New digits (6 of 24): 6 images")
     assert "6 of them land" in label
+    assert re.match(r"Taught: [34] stay", tab.inner_text(".group"))
+    assert words(tab, "key").startswith("green frame: on this taught image")
+    assert words(tab, "status").endswith("It stopped by itself; Train goes on")
     assert tab.is_hidden('[data-part="still"]')
     assert not tab.complaints
 
@@ -234,8 +239,10 @@ def test_a_digit_is_drawn_by_keyboard_and_by_mouse_and_an_empty_pad_is_none(tab)
     for key in ("Space", "ArrowUp", "Space", "ArrowUp", "Space"):
         tab.keyboard.press(key)
     yours.wait_for(state="visible")
+    assert tab.get_by_text("The pad is empty").is_hidden()
     tab.get_by_role("button", name="Clear").click()
     yours.wait_for(state="hidden")
+    assert tab.get_by_text("The pad is empty").is_visible()
     box = tab.locator('[data-part="pad"]').bounding_box()
     tab.mouse.move(box["x"] + 40, box["y"] + 20)
     tab.mouse.down()
@@ -256,12 +263,12 @@ def test_applied_once_it_has_not_landed_yet(tab):
 
 
 def test_a_wild_rate_is_told_and_the_net_kept(tab):
-    tab.locator("summary").click()
+    tab.locator("summary").first.click()
     tab.locator("[data-setting=rate]").select_option("1")
     tab.get_by_role("button", name="Train").click()
     tab.wait_for_selector('[data-part="trouble"]:not([hidden])')
     assert re.match(
-        r"It diverged at step \d+: .* as it was at step \d+\. Lower", words(tab, "trouble")
+        r"It diverged at step [\d,]+: .* as it was at step [\d,]+\. Lower", words(tab, "trouble")
     )
     tab.locator("[data-setting=rate]").select_option("0.001")
     assert tab.is_hidden('[data-part="trouble"]')
@@ -277,13 +284,115 @@ def test_a_wild_rate_is_told_and_the_net_kept(tab):
 def test_a_speed_beyond_the_machine_is_told(tab):
     for setting, value in (("width", "256"), ("depth", "7"), ("count", "64")):
         tab.locator(f"[data-setting={setting}]").select_option(value)
+    tab.get_by_role("button", name="Pause").wait_for()  # a setting takes a new net and trains it
     tab.locator("[data-part=speed]").select_option("1000")
-    tab.get_by_role("button", name="Train").click()
     tab.wait_for_function(
         "document.querySelector('figure').innerText.includes('you asked for 1,000')"
     )
     tab.get_by_role("button", name="Pause").click()
     tab.get_by_role("button", name="Train").wait_for()
+
+
+def step(tab) -> int:
+    return int(words(tab, "status").split(",")[0].removeprefix("Step "))
+
+
+def checked(tab):
+    """What the machine says once it speaks of the step that it shows."""
+    tab.wait_for_function("!document.querySelector('.aelib-machine').matches('.old')")
+    return words(tab, "finding")
+
+
+def test_a_verdict_is_of_the_step_shown_or_says_of_which(tab):
+    """While it trains: the step it is of, or "Checking…". A bold one is of a net that rests."""
+    tab.get_by_role("button", name="64 images").click()
+    tab.locator("[data-part=speed]").select_option("Infinity")
+    script = """() => new Promise(done => {
+      const seen = [], root = document.querySelector("figure");
+      const read = part => root.querySelector(`[data-part="${part}"]`).textContent;
+      const label = () => root.querySelectorAll(".group span")[2].textContent;
+      const look = () => {
+        seen.push([read("status"), read("finding"), root.matches(".old"), label(), read("train")]);
+        seen.length < 300 ? requestAnimationFrame(look) : done(seen) };
+      look() })"""
+    seen = tab.evaluate(script)
+    tab.get_by_role("button", name="Pause").click()
+    seen += tab.evaluate(script)
+
+    def number(text):
+        found = re.search(r"tep ([\d,]+)", text)
+        assert found
+        return int(found[1].replace(",", ""))
+
+    trained = [row for row in seen if row[4] == "Pause" and row[2]]
+    assert len(trained) > 100
+    for status, said, old, label, _ in seen:
+        if not old:
+            assert not re.match("At step|Checking", said)
+            assert "step" not in label
+        elif said != "Checking…":
+            assert said.startswith("At step")
+            assert number(said) == number(label) <= number(status)
+    assert re.match(r"(None|All|\d+) (of )?24 new digits", checked(tab))
+    assert not tab.complaints
+
+
+def test_start_over_waits_and_what_runs_away_is_told(tab):
+    tab.get_by_role("button", name="Large start").click()
+    tab.get_by_role("button", name="Pause").wait_for()
+    tab.get_by_role("button", name="Start over").click()
+    tab.get_by_role("button", name="Train").wait_for()
+    tab.wait_for_function("document.querySelector('figure').innerText.includes('Step 0')")
+    assert checked(tab) == "Nothing learned yet."
+    assert "cross: runs away, lands nowhere" in words(tab, "key")
+    assert not tab.complaints
+
+
+def test_an_experiment_stops_by_itself_and_says_so_and_then_goes_on(tab):
+    tab.get_by_role("button", name="Four images").click()
+    tab.get_by_text("stopped by itself").wait_for()
+    assert words(tab, "status").startswith("Step 400,")
+    assert checked(tab).startswith("All 24 new digits")
+    tab.get_by_role("button", name="Train").click()
+    tab.wait_for_function("!document.querySelector('figure').innerText.includes('Step 400,')")
+    tab.get_by_role("button", name="Pause").click()
+    assert "by itself" not in words(tab, "status")
+
+
+def test_one_step_a_second_is_one(tab):
+    tab.get_by_role("button", name="Start over").click()
+    tab.locator("[data-part=speed]").select_option("1")
+    tab.get_by_role("button", name="Train").click()
+    tab.wait_for_function("/Step [3456]/.test(document.querySelector('figure').innerText)")
+    before = step(tab)
+    tab.wait_for_timeout(3000)
+    assert step(tab) - before <= 4
+    tab.get_by_text("1 step a second").last.wait_for()
+    tab.get_by_role("button", name="Pause").click()
+    tab.locator("[data-part=speed]").select_option("Infinity")
+
+
+def test_every_start_on_offer_can_be_trained(tab):
+    """At the lowest rate, every depth and width: else there is no way on after a divergence."""
+    script = """() => { const tools = document.getElementById("play-machine").tools;
+      const all = key => [...document.querySelectorAll(`[data-setting=${key}] option`)]
+        .map(one => Number(one.value));
+      const images = Float32Array.from({ length: 32 * 64 }, tools.uniform(1)), losses = [];
+      for (const gain of all("gain")) for (const depth of all("depth"))
+        for (const width of all("width")) {
+          const net = new tools.Net({ pixels: 64, seed: 1, gain, depth, width });
+          losses.push([net.step(images, images, 32, Math.min(...all("rate"))),
+                       net.step(images, images, 32, Math.min(...all("rate")))]); }
+      return losses }"""
+    assert max(max(both) for both in tab.evaluate(script)) < 100
+
+
+def test_it_is_seen_whole_on_a_screen(tab):
+    assert tab.locator("figure").bounding_box()["width"] == 760
+    tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = false })")
+    assert tab.locator("figure").bounding_box()["height"] < 800
+    look = "getComputedStyle(document.querySelector('.charts svg')).backgroundColor"
+    assert tab.evaluate(look) == "rgba(0, 0, 0, 0)"  # a bright box on a dark page it was
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_its_filters_and_gains_are_those_of_the_book(tab, t):
 def test_the_time_moves_the_picture_and_the_words(tab):
     label = tab.locator(".shot").nth(1)
     assert re.match(r"net at t = 3.2: [\d.]+ dB", label.inner_text())
-    assert "as good as the best linear filter" in tab.inner_text('[data-part="finding"]')
+    assert tab.inner_text('[data-part="finding"]').startswith("In time: as good as this net gets")
     slider = tab.get_by_label("training time t")
     slider.focus()
     for _ in range(4):
@@ -100,6 +100,47 @@ def test_the_time_moves_the_picture_and_the_words(tab):
     assert not tab.complaints
 
 
+@pytest.mark.parametrize("sigma", [0.4, 1])
+def test_it_is_late_only_where_the_gain_has_fallen_behind_its_best(tab, sigma):
+    """At every time and on two digits: the words against the decibels beneath the picture."""
+    script = """async sigma => { const root = document.querySelector("figure"), seen = [];
+      const part = name => root.querySelector(`[data-part="${name}"]`);
+      const set = (name, value) => { part(name).value = value;
+        part(name).dispatchEvent(new Event("input")) };
+      set("sigma", sigma);
+      for (let notch = -20; notch <= 66; notch++) { set("time", notch);
+        await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+        seen.push([root.querySelectorAll(".shot span")[1].textContent,
+                   part("finding").textContent]) }
+      return seen }"""
+    for digit in ("A 0", "A 7"):
+        tab.get_by_role("button", name=digit).click()
+        seen = tab.evaluate(script, sigma)
+        minus = "\N{MINUS SIGN}"
+        decibels = [label.split()[-2].replace(minus, "-") for label, _ in seen]
+        gains = [float(one) for one in decibels]
+        best = gains.index(max(gains))
+        for notch, (gain, (_, said)) in enumerate(zip(gains, seen, strict=True)):
+            if gain < max(gains) - 0.3:  # the text has one decimal
+                assert said.startswith("Early" if notch < best else "Late"), (gain, said)
+                assert f"its best on this digit is {max(gains):.1f} dB" in said
+            elif gain > max(gains) - 0.1:
+                assert said.startswith("In time"), (gain, said)
+
+
+def test_the_first_stroke_replaces_the_example(tab):
+    ink = """() => { const pad = document.querySelector('[data-part="pad"]');
+      return pad.getContext("2d").getImageData(0, 0, pad.width, pad.height).data
+        .filter((value, i) => i % 4 === 0 && value > 0).length }"""
+    example = tab.evaluate(ink)
+    box = tab.locator('[data-part="pad"]').bounding_box()
+    tab.mouse.click(box["x"] + 30, box["y"] + 30)
+    one = tab.evaluate(ink)
+    assert 0 < one < example
+    tab.mouse.click(box["x"] + 100, box["y"] + 100)
+    assert tab.evaluate(ink) > one  # the second is drawn beside the first
+
+
 def test_a_digit_is_taken_or_drawn_and_an_empty_pad_is_said(tab):
     picture = "document.querySelectorAll('.shot canvas')[3].toDataURL()"
     before = tab.evaluate(picture)
@@ -111,6 +152,7 @@ def test_a_digit_is_taken_or_drawn_and_an_empty_pad_is_said(tab):
     settle(tab)
     assert tab.inner_text('[data-part="finding"]').startswith("The pad is empty")
     assert tab.locator(".shot canvas").first.is_hidden()
+    assert tab.locator(".shot").nth(1).inner_text() == "net at t"  # no decibels under no picture
     tab.locator('[data-part="pad"]').focus()
     for key in ("Space", "ArrowUp", "Space", "ArrowUp", "Space"):
         tab.keyboard.press(key)

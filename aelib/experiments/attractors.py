@@ -298,7 +298,7 @@ def walked(model: Autoencoder, images: Tensor, times: int) -> float:
 
 
 def shown(result: Result | None = None) -> dict[str, Any]:
-    """What `figures.attractors` draws from: stages, mean and directions.
+    """What `figures.attractors` draws from, of the run's first net: stages, mean and directions.
 
     Args:
         result: of a run of this experiment; the kept full one if None.
@@ -308,16 +308,22 @@ def shown(result: Result | None = None) -> dict[str, Any]:
     """
     show = (full_result(MANY.id) if result is None else result).show
     mean, directions = (torch.as_tensor(show[key]).float() for key in ("mean", "directions"))
+    digits = data.load("mnist")
     stages: dict[str, list[figures.Stage]] = {}
-    for name in (MANY_DIGITS, FEW_DIGITS):
+    for name, images in ((MANY_DIGITS, digits), (FEW_DIGITS, digits.take(20, seed=0))):
         stages[name] = []
+        seen = measures.pca_reconstruct(images.train, mean, directions).flatten(1)
         for steps, kept in sorted(show[name]["stages"].items()):
             found = {key: torch.as_tensor(kept[key]) for key in kept if key != "weights"}
             net = build((1, 28, 28), mean, directions, int(show["width"]))
             vector_to_parameters(torch.as_tensor(kept["weights"]).float(), trained(net))
             encoder, decoder = learned(net)
             side = float(found.pop("side"))
-            stages[name].append(figures.Stage(steps, decoder, encoder, side=side, **found))
+            ends = net.decode(found["attractors"].float()).flatten(1).detach()
+            gaps = torch.cdist(ends, seen) / seen.norm(dim=1)  # as `measures.memory` has it
+            known = (gaps <= 0.05).any(1).tolist()
+            one = figures.Stage(steps, decoder, encoder, side=side, taught=known, **found)
+            stages[name].append(one)
     return {"stages": stages, "mean": mean, "directions": directions}
 
 

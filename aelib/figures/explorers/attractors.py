@@ -27,7 +27,8 @@ class Stage(NamedTuple):
     an nn.Sequential of Linear layers and activations. corner (2,), side: the square in sight.
     codes (n, 2), labels (n,): of images it was taught. attractors (m, 2), others (k, 2): its fixed
     points. basins (across²,): the number of the attractor to which a walk from the middle of each
-    cell of the square comes, rows from the lower left; 255 where it had come to none.
+    cell of the square comes, rows from the lower left; 255 where it had come to none. taught (m,):
+    which attractors draw an image that it was taught; none if it is empty.
     """
 
     steps: int
@@ -40,6 +41,7 @@ class Stage(NamedTuple):
     attractors: Tensor
     others: Tensor
     basins: Tensor
+    taught: Sequence[bool] = ()
 
 
 def attractors(
@@ -97,11 +99,7 @@ def attractors(
         },
         "times": checks.whole(times, "times", least=1),
         "start": [0.4, 0.75],
-        "paper": PAPER,
-        "ink": INK,
         "faint": FAINT,
-        "color": STROKES[0].color,
-        "trail": STROKES[1].color,
     }
     still = _still(next(iter(stages.values()))[-1], mean, directions)
     width, height = png_size(still)
@@ -111,6 +109,7 @@ def attractors(
         name=name,
         caption=caption,
         alt=alt.strip(),
+        times=data["times"],
         still=data_uri(still),
         width=width,
         height=height,
@@ -139,6 +138,7 @@ def _on_page(stage: Stage, k: int) -> dict:
         "attractors": torch.as_tensor(stage.attractors).double().tolist(),
         "others": torch.as_tensor(stage.others).double().tolist(),
         "basins": packed(stage.basins, "u1"),
+        "taught": [bool(one) for one in stage.taught],
     }
 
 

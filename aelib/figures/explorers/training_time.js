@@ -91,10 +91,10 @@ awaken("training_time", function (root, part, data) {
   // Of this digit: how the gain now stands to the net's own best, and that to the filter's.
   function verdict(t, now, gains, filter) {
     const most = Math.max(...gains), bestTime = timeAt(low + gains.indexOf(most));
-    const its = `its best on this digit is ${signed(most, 1)} dB, at t = ${short(bestTime)}.`;
+    const its = `its best on this digit is ${signed(most, 1)} dB, at t\u00a0=\u00a0${short(bestTime)}.`;
     if (now < most - 0.2) {
-      return t < bestTime ? `Early: only the strong directions are there yet; ${its}`
-        : `Late: it copies the noise as well; ${its}`;
+      return t < bestTime ? `Early for this digit: weaker directions are still to come; ${its}`
+        : `Late for this digit: it copies the noise as well; ${its}`;
     }
     return `In time: as good as this net gets on this digit, within 0.2 dB${now > filter - 0.2
       ? ", and as good as the best linear filter." : "; the Wiener filter does better."}`;
