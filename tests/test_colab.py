@@ -115,7 +115,7 @@ def test_where_aelib_is_nothing_is_installed(monkeypatch) -> None:
 def installed(monkeypatch) -> Message:
     """What is installed, which may be older than this checkout and know no address."""
     found = Message()
-    monkeypatch.setattr("aelib.runtime.lesson.metadata", lambda name: found)
+    monkeypatch.setattr(sys.modules["aelib.runtime.lesson"], "metadata", lambda name: found)
     return found
 
 
