@@ -171,8 +171,8 @@ def with_numbers(notebook: Notebook) -> Notebook:
         if around and not float(around[1]) <= value <= float(around[2]):
             words = " ".join(found.string[max(0, found.start() - 80) : found.end() + 60].split())
             raise ValueError(
-                f"{notebook.path.name}: {name} is {value:.6g}, and the words around it are written "
-                f"for{held}: “… {words} …”. Mend the words, then the range."
+                f"{notebook.path.name}: {name} is {value:.6g}, and the words around it are true"
+                f"{held}: “… {words} …”. Mend the words, then the range."
             )
         return f"{value:{form}}<!-- {what}{held} -->"
 

@@ -111,7 +111,16 @@ def test_where_aelib_is_nothing_is_installed(monkeypatch) -> None:
 # --- What is found -------------------------------------------------------------------------------
 
 
-def test_another_version_is_named_with_what_to_do() -> None:
+@pytest.fixture
+def installed(monkeypatch) -> Message:
+    """What is installed, which may be older than this checkout and know no address."""
+    found = Message()
+    monkeypatch.setattr(sys.modules["aelib.runtime.lesson"], "metadata", lambda name: found)
+    return found
+
+
+def test_another_version_is_named_with_what_to_do(installed) -> None:
+    installed["Project-URL"] = "Repository, https://github.com/a/autoencoders"
     said = runtime.lesson("01_introduction", "9.9.9")
     assert "made with aelib 9.9.9; here is aelib" in said
     assert "Disconnect and delete runtime" in said
@@ -119,14 +128,14 @@ def test_another_version_is_named_with_what_to_do() -> None:
     assert runtime.lesson("01_introduction", version()) == runtime.header()
 
 
-def test_on_colab_it_says_where_the_page_is(monkeypatch) -> None:
+def test_on_colab_it_says_where_the_page_is(monkeypatch, installed) -> None:
+    installed["Project-URL"] = "Book, https://a.github.io/autoencoders/"
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     assert "Set, they stand at https://" in runtime.lesson("01_introduction", version())
 
 
-def test_where_what_is_installed_names_no_address_the_words_do_without(monkeypatch) -> None:
+def test_where_no_address_is_known_the_words_do_without(monkeypatch, installed) -> None:
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    monkeypatch.setattr("aelib.runtime.lesson.metadata", lambda name: Message())
     said = runtime.lesson("01_introduction", "9.9.9")
     assert "git+BOOK@v9.9.9' and restart the kernel; BOOK is the address above." in said
     assert said.endswith("Set, they stand on the book's own pages")
@@ -174,7 +183,7 @@ def test_a_number_stays_in_the_range_its_words_are_true_in(form: str) -> None:
         book = with_numbers(glued(f"It is {form.format(held)}, so less.", a=0.1234))
         assert book.prose == [f"It is 0.1<!-- a:.1f{held} -->, so less."]
         assert with_numbers(book).prose == book.prose
-    said = r"01_made\.ipynb: a is 0\.1234, .* written for from 0\.2 to 1: “… It is .*, so less\. …”"
+    said = r"01_made\.ipynb: a is 0\.1234, .* true from 0\.2 to 1: “… It is .*, so less\. …”"
     with pytest.raises(ValueError, match=said):
         with_numbers(glued(f"It is {form.format(' from 0.2 to 1')}, so less.", a=0.1234))
     with pytest.raises(ValueError, match="a has 'from 0 until 1' for its range"):
@@ -183,7 +192,7 @@ def test_a_number_stays_in_the_range_its_words_are_true_in(form: str) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_no_number_is_in_no_range(value: float) -> None:
-    with pytest.raises(ValueError, match="written for from 0 to 9"):
+    with pytest.raises(ValueError, match="true from 0 to 9"):
         with_numbers(glued("{glue:text}`a:.1f`<!-- from 0 to 9 -->", a=value))
 
 
