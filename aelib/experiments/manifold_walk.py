@@ -199,8 +199,8 @@ def picture(result: Result) -> Figure:
         )
     names = axes[0].get_legend()
     assert names is not None
-    labels = [text.get_text() for text in names.texts]
     handles = [handle for handle in names.legend_handles if handle is not None]
+    labels = [text.get_text() for text in names.texts]
     axes[3].legend(handles, labels, loc="center", frameon=False)  # it is empty
     names.remove()
     return figure
