@@ -16,7 +16,7 @@ from aelib import runtime
 from press import setup_cell
 from press.files import version
 from press.notebooks import Notebook, notebooks
-from press.stored import GLUED, digest_of, with_numbers
+from press.stored import GLUED, GLUED_IN_PROSE, digest_of, with_numbers
 
 NOTEBOOKS = notebooks()
 OLD = """\
@@ -203,3 +203,10 @@ def test_the_numbers_in_the_prose_are_those_of_the_stored_run(book: Notebook) ->
     ]
     assert not wrong, "run: make book"
     assert "{glue:" not in "".join(book.prose)
+
+
+@pytest.mark.parametrize("book", NOTEBOOKS, ids=lambda book: book.path.stem)
+def test_every_number_in_the_prose_has_its_range(book: Notebook) -> None:
+    found = [one for prose in book.prose for one in GLUED_IN_PROSE.finditer(prose)]
+    assert found
+    assert [one[0] for one in found if not (one["kept"] or one["asked"])] == []
