@@ -72,6 +72,13 @@ def test_device_asked_for_must_be_here():
             runtime.device(name)
 
 
+def test_double_precision_is_never_asked_of_apples_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert runtime.device().type == "mps"
+    assert runtime.device(double=True).type == "cpu"
+
+
 def test_threads_are_put_back():
     before = torch.get_num_threads()
     with runtime.threads(before + 1):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aelib import checks, data, figures, fit, measures, models, random
+from aelib import checks, data, figures, fit, measures, models, random, runtime
 from aelib.claims import Claim, above, below, label
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
@@ -190,7 +190,7 @@ def run(
 ) -> Result:
     """Share and H by number of images, by depth and kind, and along trainings of two widths."""
     digits, readings, followed = data.load("digits"), {}, {}
-    here = "cuda" if torch.cuda.is_available() else "cpu"  # measures need double precision
+    here = runtime.device(double=True)  # as the measures need
 
     def sets_of(n: int) -> list[Tensor]:
         drawn = [digits.take(n, seed=random.moved(seed)).train for seed in range(seeds)]

@@ -58,7 +58,7 @@ def masked(mask: Mask) -> Masked:
     >>> import torch
     >>> from aelib import data
     >>> objective = masked(data.masked(0.5, fill=0.5, patch=4))
-    >>> objective(lambda images: images, torch.zeros(2, 1, 8, 8)).unique()  # all answered with ½
+    >>> objective(lambda images: images, torch.zeros(2, 1, 32, 32)).unique()  # all answered with ½
     tensor([0.2500])
     """
     if not isinstance(mask, Mask):

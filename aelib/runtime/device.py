@@ -10,8 +10,12 @@ import torch
 from aelib import checks
 
 
-def device(name: str | torch.device | None = None) -> torch.device:
+def device(name: str | torch.device | None = None, double: bool = False) -> torch.device:
     """The device asked for, else a GPU if torch sees one, else the CPU.
+
+    Args:
+        name: as torch names it; None to have one chosen.
+        double: choose one that has double precision, which Apple's GPUs have not.
 
     Raises:
         ValueError: if the device asked for does not exist here.
@@ -22,7 +26,8 @@ def device(name: str | torch.device | None = None) -> torch.device:
     if name is None:
         if torch.cuda.is_available():
             return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        apple = torch.backends.mps.is_available() and not double
+        return torch.device("mps" if apple else "cpu")
     try:
         result = torch.device(name)
         torch.empty(1, device=result).tolist()  # only using it tells; "meta" fails here too
