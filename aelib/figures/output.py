@@ -99,7 +99,7 @@ def encoded(figure: Figure) -> bytes:
     if not images:
         return exact
     near = io.BytesIO()
-    drawn.save(near, format="jpeg", quality=90, subsampling=0)
+    drawn.save(near, format="jpeg", quality=80, subsampling=0)
     return near.getvalue() if 3 * near.tell() < 2 * len(exact) else exact
 
 
