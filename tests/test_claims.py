@@ -45,7 +45,8 @@ def readings(kappa=(0.01, 0.02, 0.03), identity=(1.0, 1.0, 1.0), **more):
 def test_the_rule_is_told_in_the_words_of_its_bounds():
     assert claim().rule == (
         "supported if kappa below 0.1 and identity above 0.9; conditional if kappa below 0.5; "
-        "refuted if the opposite of a condition holds; else undecided"
+        "refuted if the opposite of a condition in each holds, one on a control aside; "
+        "else undecided"
     )
     plain = claim(
         supported={"kappa": between(-1, 2.5)}, conditional={}, refuted={"kappa": above(3)}
@@ -136,7 +137,8 @@ def test_without_a_condition_the_opposite_refutes():
     assert plain.judge(readings(kappa=[0.2] * 3)).verdict == "refuted"
     assert plain.judge(readings(kappa=[0.1] * 3)).verdict == "refuted"  # on the edge
     assert plain.judge(readings(kappa=[0.0, 0.1, 0.2])).verdict == "undecided"
-    assert plain.judge(readings(identity=[0.5] * 3)).verdict == "refuted"  # the control does it too
+    # A control that does it too shows nothing against the claim, and nothing for it.
+    assert plain.judge(readings(identity=[0.5] * 3)).verdict == "undecided"
 
 
 def test_a_rule_of_its_own_may_refute():

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import types
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from laboratory import CLAIM, by_process, made, plain, put
 
 import aelib as ae
 from aelib import experiments, random
+from aelib.claims import EARLIER
 from aelib.experiments import (
     digit_diffusion,
     judge,
@@ -380,6 +382,42 @@ def test_what_should_not_matter_is_varied_and_kept(laboratory, tmp_path, monkeyp
     with pytest.raises(RuntimeError, match=r"claim 9\.1, .*: MemoryError"):
         experiments.vary("9.1", tmp_path)
     assert experiments.kept("9.1", tmp_path).stability == rows
+
+
+def test_a_run_with_fresh_seeds_keeps_what_the_one_before_said(laboratory, tmp_path, monkeypatch):
+    laboratory(made(plain))
+    experiments.measure("9.1", tmp_path)
+    before = experiments.kept("9.1", tmp_path)
+    short = {"change": "two threads", "length": "short", "verdict": "supported"}
+    numbers = {"value": 1.0, "low": 1.0, "high": 1.0}
+    before.with_stability([{**short, **numbers}]).save(tmp_path)
+
+    monkeypatch.setenv("AELIB_SEED_OFFSET", "3000")
+    asked = []
+
+    def moved(seeds):
+        asked.append(random.offset())
+        return plain(seeds, value=1.0 - 1e-5 * random.offset())
+
+    laboratory(made(moved))
+    experiments.measure("9.1", tmp_path)
+    assert asked[-1] == 0  # the witness is a reader's run, whatever the seeds of the full one
+    rows = experiments.kept("9.1", tmp_path).stability
+    assert [(row["change"], row["length"], row["value"]) for row in rows] == [
+        ("two threads", "short", 1.0),
+        (EARLIER, "full", 1.0),
+    ]
+    assert "An earlier full run, of other seeds" in experiments.card("9.1", None, tmp_path)._html()
+    experiments.measure("9.1", tmp_path)  # of the same seeds: nothing is added
+    assert experiments.kept("9.1", tmp_path).stability == rows
+
+    for other in ({"full": {"seeds": 6}}, {"run": partial(plain, value=0.4)}):  # no word of these
+        laboratory(dataclasses.replace(made(moved), **other))
+        experiments.measure("9.1", tmp_path)
+        assert list(experiments.kept("9.1", tmp_path).stability) == []
+        laboratory(made(moved))
+        experiments.measure("9.1", tmp_path)
+        experiments.kept("9.1", tmp_path).with_stability(rows).save(tmp_path)
 
 
 def test_once_prints_the_readings_of_one_run(laboratory, capsys, monkeypatch):

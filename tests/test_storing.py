@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
 from aelib import data, measures, runtime
-from aelib.experiments import storing
+from aelib.experiments import storing, two_clocks
 
 DIGITS = data.load("digits")
 SETS = [DIGITS.take(n, seed=seed).train for n, seed in ((4, 0), (4, 1), (4, 2))]
@@ -53,3 +54,17 @@ def test_on_a_gpu_the_same_is_recalled_to_rounding(nets):
     torch.testing.assert_close(
         torch.from_numpy(missed), torch.from_numpy(storing.missed(nets, SETS)), rtol=1e-3, atol=0
     )
+
+
+def test_nets_are_compared_where_they_miss_as_much():
+    missed = np.array([[1e-2, 1e-4, 1e-6], [1e-2, 5e-3, 2e-3], [5e-4, 1e-4, 1e-5]])
+    recall = np.array([[0.0, 0.8, 1.0], [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]])
+    there, found = storing.at_fit({"missed": missed, "H": recall})
+    # Half-way between two records by the logarithm; never reached; passed before the first record.
+    assert there == pytest.approx([1e-3, 2e-3, 5e-4])
+    assert found == pytest.approx([0.4, 0.3, 0.5])
+
+
+def test_a_clock_that_never_strikes_gives_its_last_step():
+    reached = np.array([[False, True, True], [False, False, False]])
+    assert two_clocks.first_time(reached, [1, 10, 100]).tolist() == [10, 100]

@@ -8,9 +8,10 @@ notebook's output, where the ledger finds it. Experiments and their claims stand
 
 from aelib.claims.card import Card, glue
 from aelib.claims.claim import Bound, Claim, Reading, above, below, between, label, read
-from aelib.claims.measurement import Kept
+from aelib.claims.measurement import EARLIER, Kept
 
 __all__ = [
+    "EARLIER",
     "Bound",
     "Card",
     "Claim",

@@ -11,7 +11,7 @@ from importlib.resources import files
 from string import Template
 
 from aelib.claims.claim import Claim, Reading, label
-from aelib.claims.measurement import Kept
+from aelib.claims.measurement import EARLIER, Kept
 from aelib.figures.numbers import format_number
 
 ROWS_IN_SIGHT = 2  # the claim's own number and its first control
@@ -236,9 +236,13 @@ class Card:
             )
         if self.stable and self.kept is not None:
             what = "other seeds, two threads and other kernels"
-            full = all(row["length"] == "full" for row in self.kept.stability)
-            alike = f"Short runs with {what} agreed among themselves, where they decided."
-            notes.append(f"With {what} the verdict was the same." if full else alike)
+            lengths = {row["change"]: row["length"] for row in self.kept.stability}
+            if lengths.pop(EARLIER, None):
+                notes.append("An earlier full run, of other seeds, gave the same verdict.")
+            if "short" in lengths.values():
+                notes.append(f"Short runs with {what} agreed among themselves, where they decided.")
+            elif lengths:
+                notes.append(f"With {what} the verdict was the same.")
         return notes
 
     def _row(self, name: str) -> str:

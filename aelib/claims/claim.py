@@ -148,7 +148,8 @@ class Claim:
         conditional: conditions that earn "conditional" where `supported` fails; empty for none.
         condition: what `conditional` asks for, in words; `fails_when` says it where it is empty.
         refuted: conditions that refute it; where there are none, it is refuted by the opposite of
-            any in `supported`, and of any in `conditional` where there are some.
+            any in `supported`, and of any in `conditional` where there are some. A control that
+            fails refutes nothing: the run has not decided.
         fails_when: one sentence that says when it does not hold.
         controls: the keys of the readings that are trivial explanations rather than conditions.
         also: keys of readings that the card shows though nothing hangs on them.
@@ -238,7 +239,9 @@ class Claim:
             return " and ".join(f"{label(key)} {bound}" for key, bound in conditions.items())
 
         either = f"; conditional if {words(self.conditional)}" if self.conditional else ""
-        against = "if the opposite of a condition holds"
+        against = "if the opposite of a condition" + " in each" * bool(self.conditional) + " holds"
+        if any(key in self.controls for key in (*self.supported, *self.conditional)):
+            against += ", one on a control aside"
         if self.refuted:
             against = f"if {words(self.refuted)}"
         return f"supported if {words(self.supported)}{either}; refuted {against}; else undecided"
@@ -269,7 +272,8 @@ class Claim:
             return bool(rule) and all(b.holds(table[label(key)]) for key, b in rule.items())
 
         def fails(rule: Mapping[Key, Bound]) -> bool:
-            return any(b.fails(table[label(key)]) for key, b in rule.items())
+            names = [key for key in rule if key not in self.controls]
+            return any(rule[key].fails(table[label(key)]) for key in names)
 
         if holds(self.supported):
             return "supported"

@@ -12,6 +12,7 @@ from typing import Any
 from aelib import checks, runtime
 
 FORMAT = 2  # of the file; raised when an older one can be read no more
+EARLIER = "an earlier run, other seeds"  # the change of a row of stability that was a full run
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Kept:
         witness: the short run made beside it, by label: value, low and high. Where today's short
             run is outside, the kept run does not speak for today's code any more.
         stability: the same run with something changed that should not matter: `change` and
-            `length` in words, `verdict`, and the main reading's `value`, `low` and `high`.
+            `length` in words, `verdict`, and the main reading's `value`, `low` and `high`. One
+            row is `EARLIER`, if this run took the place of one of other seeds.
     """
 
     id: str

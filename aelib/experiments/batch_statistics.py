@@ -39,11 +39,13 @@ SHARED = Claim(
         "mixed, no net, batch standardised",
         "mixed, untrained",
         "mixed, no normalisation",
+        "mixed, layer normalisation",
         "mixed, Wiener filter",
     ),
     also=(
         "mixed, batch statistics",
         "mixed, half the batch clean",
+        "added, layer normalisation",
         "mixed, frozen on clean",
         "own shift, large, batch − running",
         "own shift, large, no net, batch standardised",
@@ -55,8 +57,8 @@ SHARED = Claim(
 )
 GIVES = Claim(
     id="3.7",
-    statement="Batch normalisation gives denoising.",
-    source="Badger's page, section 3",
+    statement="A batch's own statistics take away white noise of mean zero.",
+    source="Badger's page, section 3: batch normalisation gives denoising",
     reading="zero mean, batch − running",
     measure="gain for white noise of mean zero, σ = 0.2: one net on the batch's statistics over "
     "the same on running ones",
@@ -70,9 +72,16 @@ GIVES = Claim(
 )
 
 SHARE, SIGMA, MEAN = 0.7, 0.2, 0.7  # Badger's noise, and how much of it its code mixes in
+NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm, "none": nn.Identity}
 SIZES = (2, 8, 32, 128, 512)  # of the batch whose statistics are taken
 HELD_OUT = 512
-SHOWN = ("batch statistics", "running statistics", "undone by hand", "no normalisation")
+SHOWN = (
+    "batch statistics",
+    "running statistics",
+    "undone by hand",
+    "layer normalisation",
+    "no normalisation",
+)
 
 Map = Callable[[Tensor], Tensor]
 
@@ -108,21 +117,20 @@ def pieces(size: int = 16) -> data.Images:
     return data.Images("pieces", crops.train[:-HELD_OUT], crops.train[-HELD_OUT:])
 
 
-def dense(shape: tuple[int, int, int], norm: bool, width: int) -> nn.Module:
-    """The net of Badger's code: six wide layers, a batch normalisation behind the first or none."""
+def dense(shape: tuple[int, int, int], norm: str, width: int) -> nn.Module:
+    """The net of Badger's dense code: six wide layers, one of `NORMS` behind the first."""
     model = models.MLPAutoencoder(shape, width, depth=6, activation="gelu")
-    if norm:
-        model.encoder.insert(2, nn.BatchNorm1d(width))
+    model.encoder.insert(2, NORMS[norm](width))
     return model
 
 
 @cache  # three experiments look at the same nets
-def copiers(norm: bool, seeds: int, steps: int, width: int) -> list[nn.Module]:
-    """Dense copiers of the pieces, with the layer or without."""
+def copiers(norm: str, seeds: int, steps: int, width: int) -> list[nn.Module]:
+    """Dense copiers of the pieces, with that normalisation."""
     images = pieces()
     nets = models.replicate(lambda: dense(images.shape, norm, width), seeds)
-    label = "batch norm" if norm else "no norm"
-    fit(nets, images.train, steps=steps, batch_size=128, schedule="cosine", vmap=False, label=label)
+    recipe = {"batch_size": 128, "schedule": "cosine", "vmap": False, "label": f"{norm} norm"}
+    fit(nets, images.train, steps=steps, **recipe)
     return nets
 
 
@@ -169,16 +177,17 @@ def run(seeds: int, steps: int, width: int) -> Result:
     """The gain for each noise and each way to run the nets, by (noise, way)."""
     images = pieces()
     clean = images.test
-    normed, plain = (copiers(norm, seeds, steps, width) for norm in (True, False))
+    normed, layered, plain = (copiers(norm, seeds, steps, width) for norm in NORMS)
     on_batches = [on_batch(model) for model in normed]
     errors = [float(measures.clean_error(net, clean).mean()) for net in on_batches]
-    untrained = models.replicate(lambda: dense(images.shape, True, width), seeds)
+    untrained = models.replicate(lambda: dense(images.shape, "batch", width), seeds)
     ways: dict[str, list[Map]] = {
         "batch statistics": on_batches,
         "running statistics": list(normed),
         "frozen on clean": [on_clean(model, clean) for model in normed],
         "half the batch clean": [half_clean(model, clean) for model in normed],
         "no normalisation": list(plain),
+        "layer normalisation": list(layered),
         "untrained": [on_batch(model) for model in untrained],
         "mean image": [measures.mean_image(images.train)] * seeds,
         "PCA as accurate": measures.matched_pca(images.train, clean, errors),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aelib import data, figures, fit, measures, models
+from aelib import data, figures, fit, measures, models, random
 from aelib.claims import Claim, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
@@ -102,7 +102,7 @@ def unexplained(nets: Sequence, divisions: Sequence[data.Images]) -> np.ndarray:
 
 def run(seeds: int, steps: int, codes: Sequence[int] = CODES) -> Result:
     """Nets and PCA through codes of many sizes, and from 100 images, one division a seed."""
-    divisions = [data.load("digits", seed=seed) for seed in range(seeds)]
+    divisions = [data.load("digits", seed=random.moved(seed)) for seed in range(seeds)]
     shape = divisions[0].shape
     kinds = {
         "bent net": {c: bent(shape, c, seeds) for c in codes},

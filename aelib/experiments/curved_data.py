@@ -20,17 +20,19 @@ CLAIM = Claim(
     "circle, the less the longer it trains.",
     source="Badger's page, section 2; this chapter",
     reading="circle, at the end",
-    measure="copy coefficient along the normal, points on a circle, after all training",
+    measure="copy coefficient along the normal, points on a circle, after 4,000 steps",
     supported={
         "line, farthest from 0": below(0.1),
         "circle, early": above(0.35),
         "circle, at the end": above(0.35),
+        "circle, early − at the end": above(0),
         "two crossing lines, at the end": above(0.35),
         "denoiser on the circle, at the end": below(0.15),
     },
     conditional={
         "line, farthest from 0": below(0.1),
         "circle, early": above(0.35),
+        "circle, early − at the end": above(0),
         "two crossing lines, at the end": above(0.35),
         "denoiser on the circle, at the end": below(0.15),
     },
@@ -40,7 +42,7 @@ CLAIM = Claim(
     also=("arc, early", "line, He's start", "circle, He's start"),
     fails_when="The start is large: on the line, He's start leaves scrambled noise off the data.",
     rule_changed="2026-11-26",
-    seen_before="prototype",
+    seen_before="first run",
 )
 
 SHOWN = ("line", "circle", "circle, trained to denoise")
@@ -100,11 +102,12 @@ def run(seeds: int, steps: int) -> Result:
     denoising = objectives.denoise(data.gaussian(0.15))
     train("circle, trained to denoise", "circle", objective=denoising)
     for shape in ("line", "circle"):
-        train(f"{shape}, He's start", shape, init="he", steps=tenth, log_at=[tenth])
+        train(f"{shape}, He's start", shape, init="he")
     early = logs.index(tenth)
     readings = {
         "circle, at the end": followed["circle"][:, -1],
         "circle, early": followed["circle"][:, early],
+        "circle, early − at the end": followed["circle"][:, early] - followed["circle"][:, -1],
         "circle, untrained": followed["circle"][:, 0],
         "line, farthest from 0": np.abs(followed["line"]).max(1),
         "two crossing lines, at the end": followed["two crossing lines"][:, -1],

@@ -73,8 +73,8 @@ def run(seeds: int, steps: int, width: int, unet_steps: int) -> Result:
     """Gain over the blurred image for copiers, a PCA, and two filters that can sharpen."""
     images = pieces()
     clean = images.test
-    plain = copiers(False, seeds, steps, width)
-    normed = [on_batch(net) for net in copiers(True, seeds, steps, width)]
+    plain = copiers("none", seeds, steps, width)
+    normed = [on_batch(net) for net in copiers("batch", seeds, steps, width)]
     errors = measures.clean_error(plain, clean).mean(1).tolist()
     maps: dict[str, list[Map]] = {
         "dense, no normalisation": list(plain),

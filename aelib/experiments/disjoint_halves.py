@@ -50,7 +50,7 @@ NOISE = data.gaussian(SIGMA)
 
 def pairs(digits: data.Images, n: int, seeds: int) -> list[Tensor]:
     """Pairs of disjoint sets of `n` digits: two in a row are a pair."""
-    both = [digits.take(2 * n, seed=seed).train for seed in range(seeds)]
+    both = [digits.take(2 * n, seed=random.moved(seed)).train for seed in range(seeds)]
     return [half for images in both for half in (images[:n], images[n:])]
 
 

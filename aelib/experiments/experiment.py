@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from aelib import checks, figures, random, runtime
-from aelib.claims import Card, Claim, Kept, Reading, label
+from aelib.claims import EARLIER, Card, Claim, Kept, Reading, label
 from aelib.experiments.keeping import Result, Scratch, pack, unpack
 
 HOME = Path(__file__).parent / "kept"  # package data: there in a wheel and in Colab
@@ -192,6 +192,9 @@ def measure(
 ) -> list[Path]:
     """Run the experiment of claim `id` at full length, and short as its witness; keep both.
 
+    Of a run that it takes the place of, how stable it was stays, if its settings were these and its
+    witness still holds; and its verdict beside it, if its seeds were others.
+
     Ctrl-C stops it at once. Of a run that is made in chunks the chunks that were done stay, and
     `resume` goes on behind them; half an experiment has no verdict, so nothing else is kept.
 
@@ -215,7 +218,8 @@ def measure(
     began = datetime.now(timezone.utc)
     with _stopping_at_once():
         long_run = _in_chunks(experiment, scratch, jobs)
-        short_run = experiment.run(**experiment.short)
+        with random.further(-random.offset()):  # a witness of what a reader's kernel will give
+            short_run = experiment.run(**experiment.short)
     record = {
         "date": began.isoformat(timespec="seconds"),
         "seconds": f"{scratch.seconds:.0f}",
@@ -227,15 +231,12 @@ def measure(
     result = []
     for each in experiment.claims:
         each.read(long_run.readings, f"full run of claim {each.id}")
-        witness = {
-            name: (reading.value, reading.low, reading.high)
-            for name, reading in each.read(
-                short_run.readings, f"short run of claim {each.id}"
-            ).items()
-        }
+        today = each.read(short_run.readings, f"short run of claim {each.id}")
+        witness = {name: (found.value, found.low, found.high) for name, found in today.items()}
         known = {label(key): values for key, values in long_run.readings.items()}
         values = {name: known[name].reshape(-1).tolist() for name in map(label, each.keys)}
-        result.append(Kept(each.id, values, experiment.full, record, witness))
+        rows = _earlier(each, experiment.full, today, home)
+        result.append(Kept(each.id, values, experiment.full, record, witness, rows))
     paths = [each.save(home) for each in result]
     if long_run.keep:
         shown = {name: long_run.show[name] for name in long_run.keep}
@@ -301,22 +302,39 @@ def vary(id: str, folder: str | Path | None = None, jobs: int = 1) -> list[Path]
     for each, run in runs:
         if run is None:
             continue
-        rows = []
-        for change, readings in again_all.items():
-            table = each.read(readings, f"claim {each.id}, {change}")
-            main = table[label(each.reading)]
-            rows.append(
-                {
-                    "change": change,
-                    "length": length,
-                    "verdict": each.decide(table),
-                    "value": main.value,
-                    "low": main.low,
-                    "high": main.high,
-                }
-            )
+        rows = [dict(row) for row in run.stability if row["change"] == EARLIER]
+        rows += [_row(each, readings, change, length) for change, readings in again_all.items()]
         paths.append(run.with_stability(rows).save(home))
     return paths
+
+
+def _row(claim: Claim, readings: Mapping, change: str | None, length: str) -> dict[str, Any]:
+    """What a run says of a claim, as a row of its stability."""
+    table = claim.read(readings, f"claim {claim.id}, {change}")
+    main = table[label(claim.reading)]
+    return {
+        "change": change,
+        "length": length,
+        "verdict": claim.decide(table),
+        "value": main.value,
+        "low": main.low,
+        "high": main.high,
+    }
+
+
+def _earlier(
+    claim: Claim, settings: Mapping[str, Any], today: Mapping[str, Reading], home: Path
+) -> list[dict[str, Any]]:
+    """Rows of stability that an earlier kept run leaves to one that takes its place."""
+    with contextlib.suppress(ValueError):  # what cannot be read, or by today's rule, leaves nothing
+        before = kept(claim.id, home)
+        if before and before.settings == settings and not stale(claim.id, today, home):
+            rows = [dict(row) for row in before.stability]
+            if before.record["seed_offset"] == str(random.offset()):
+                return rows
+            rows = [row for row in rows if row["change"] != EARLIER]
+            return [*rows, _row(claim, before.readings, EARLIER, "full")]
+    return []
 
 
 def stale(id: str, today: Mapping[str, Reading], folder: str | Path | None = None) -> list[str]:

@@ -24,7 +24,7 @@ from aelib.claims import Card, Claim, above, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 from aelib.experiments.pictures import from_jpeg, to_jpeg
-from aelib.experiments.trained_net_read_back import CROPS, WIDE, photograph
+from aelib.experiments.trained_net_read_back import CROPS, WIDE, photograph, searched
 from aelib.models.weights import Weights
 
 if TYPE_CHECKING:
@@ -119,15 +119,7 @@ def net(name: str, weights: Weights | None, size: int, blocks: int, sample: int)
 
 def of_layer(one: inversion.LayerInversion) -> dict[str, Tensor]:
     """A layer's numbers, one a photograph."""
-    thumbnail = (one.baselines["thumbnail"].m_i / one.m_i_start[0]).square()
-    return {
-        "f": one.leftover[0],
-        "f / thumbnail's": one.leftover[0] / thumbnail,
-        "m_g/m_r": one.ratio[0],
-        "m_g/m_r of the start": one.trace["m_g"][0, :, 0] / one.m_r[0],
-        "evaluations": one.iterations[0],
-        "levelled off": torch.tensor([word == "levelled off" for word in one.stopped[0]]).float(),
-    }
+    return {**searched(one), "m_g/m_r of the start": one.trace["m_g"][0, :, 0] / one.m_r[0]}
 
 
 def run(

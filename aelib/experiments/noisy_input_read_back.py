@@ -24,11 +24,11 @@ CLAIM = Claim(
         "output, trained": below(0.25),
         "output, trained − untrained": below(-0.3),
         "first layer, trained": above(0.9),
-        "m_g/m_r, output, trained": below(0.1),  # a search that stops early finds no noise either
+        "arrived, output, trained": above(0.9),  # a search that stops early finds no noise either
     },
     conditional={
         "output, trained − untrained": below(-0.3),
-        "m_g/m_r, output, trained": below(0.1),
+        "arrived, output, trained": above(0.9),
     },
     condition="it takes out a part: more than a quarter stays, or the first layer has lost some",
     refuted={"output, trained − untrained": above(-0.1)},
@@ -39,11 +39,20 @@ CLAIM = Claim(
         "U-Net, output, untrained",
         "U-Net, output, trained − untrained",
     ),
-    also=("third layer, trained", "m_g/m_r, output, untrained", "change on doubling, trained"),
+    also=(
+        "third layer, trained",
+        "arrived, output, untrained",
+        "m_g/m_r, output, trained",
+        "change on doubling, trained",
+        "numerical rank, output, untrained",
+        "numerical rank, output, trained",
+        "U-Net, arrived, output, untrained",
+        "U-Net, leftover, output, untrained",
+    ),
     fails_when="The net is a U-Net without skips: it has lost the noise before training, and the "
     "image with it.",
     rule_changed="2026-11-26",
-    seen_before="prototype",
+    seen_before="first run",
 )
 
 SIGMA = 0.2
@@ -55,6 +64,14 @@ def kept(images: Tensor, clean: Tensor, noise: Tensor) -> Tensor:
     """⟨x − a, e⟩ / ‖e‖² for each image: 1 where it holds the noise, 0 where it does not."""
     overlap = ((images - clean) * noise).flatten(1).sum(1)
     return overlap / noise.square().flatten(1).sum(1)
+
+
+def arrived(found: inversion.LayerInversion) -> Tensor:
+    """Whether a search came to its end, (images,): m_g/m_r is below .01, or f changed by less than
+    2 % in the second half of the evaluations.
+    """
+    change = (found.m_i / found.trace["m_i"][..., 1]).square() - 1
+    return ((found.ratio < 0.01) | (change.abs() < 0.02))[0]
 
 
 def read_back(
@@ -102,22 +119,29 @@ def run(seeds: int, steps: int, search: int, unets: int, unet_steps: int, images
         seen[state] = torch.stack([readings[f"{name}, {state}"] for name in LAYERS], 1)
         first_images[state] = {name: runs[0][layer].images[0, :6] for name, layer in LAYERS.items()}
         last = [run["output"] for run in runs]
-        readings[f"m_g/m_r, output, {state}"] = [float((r.m_g / r.m_r).median()) for r in last]
+        readings[f"arrived, output, {state}"] = [float(arrived(r).float().mean()) for r in last]
+        readings[f"m_g/m_r, output, {state}"] = [float(r.ratio.median()) for r in last]
         readings[f"change on doubling, {state}"] = [
             float((r.m_i / r.trace["m_i"][..., 1] - 1).abs().median()) for r in last
         ]
-        readings[f"U-Net, output, {state}"] = torch.stack(
-            [
-                kept(
-                    read_back(net, noisy, start, ["output"], search)["output"].images[0],
-                    clean,
-                    noise,
-                ).mean()
-                for net in nets["U-Net"][state]
-            ]
-        )
+        readings[f"numerical rank, output, {state}"] = [
+            float((spectrum > 0.01 * spectrum[0]).sum())
+            for net in nets["dense"][state]
+            for spectrum in measures.singular_values(net, noisy[:1])
+        ]
+        last = [
+            read_back(net, noisy, start, ["output"], search)["output"]
+            for net in nets["U-Net"][state]
+        ]
+        readings |= {
+            f"U-Net, output, {state}": [
+                float(kept(r.images[0], clean, noise).mean()) for r in last
+            ],
+            f"U-Net, arrived, output, {state}": [float(arrived(r).float().mean()) for r in last],
+            f"U-Net, leftover, output, {state}": [float(r.leftover.median()) for r in last],
+        }
     for kind in ("", "U-Net, "):
-        before, after = (readings[f"{kind}output, {state}"] for state in STATES)
+        before, after = (torch.as_tensor(readings[f"{kind}output, {state}"]) for state in STATES)
         readings[f"{kind}output, trained − untrained"] = after - before
     made = measures.outputs(nets["dense"]["trained"], noisy)  # (seeds, n, channels, height, width)
     readings["O(noisy) itself"] = torch.stack([kept(x, clean, noise).mean() for x in made])
@@ -145,6 +169,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 120, "search": 50, "unets": 3, "unet_steps": 30, "images": 3},
-    full={"seeds": 10, "steps": 1500, "search": 600, "unets": 6, "unet_steps": 800, "images": 16},
+    full={"seeds": 10, "steps": 1500, "search": 1500, "unets": 6, "unet_steps": 800, "images": 16},
     picture=picture,
 )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aelib import data, figures, fit, measures, models
+from aelib import data, figures, fit, measures, models, random
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
@@ -89,7 +89,7 @@ def shortfalls(
 
 def photographs(seed: int) -> float:
     """dB by which the best stop falls short of Wiener on 8 × 8 photographs, by the formula."""
-    crops = data.load("photos", size=8, channels=1, seed=seed)
+    crops = data.load("photos", size=8, channels=1, seed=random.moved(seed))
     mean, directions, variances = measures.principal_directions(crops.train)
     moments = ((crops.test.flatten(1) - mean) @ directions.T).double().square().mean(0)
     variances, gaps = variances.double(), []
@@ -104,7 +104,7 @@ def photographs(seed: int) -> float:
 def untouched(digits: data.Images, seed: int, steps: int) -> tuple[Tensor, Tensor, float]:
     """Twenty digits, a start of the usual size: the shares before and after, and the change
     in the 45 directions in which the twenty do not vary."""
-    images = digits.take(20, seed=seed).train
+    images = digits.take(20, seed=random.moved(seed)).train
     images = images - images.mean(0)
     _, directions, _ = measures.principal_directions(images)
     (model,) = models.replicate(lambda: models.LinearAutoencoder(digits.shape), seeds=1, first=seed)
@@ -133,7 +133,7 @@ def run(seeds: int, steps: int, others: bool = True) -> Result:
 
     No reading is of the other paths: a picture is.
     """
-    divisions = [data.load("digits", seed=seed) for seed in range(seeds)]
+    divisions = [data.load("digits", seed=random.moved(seed)) for seed in range(seeds)]
     shares, deviations, table, gains, worlds = [], [], [], [], []
     for digits in divisions:
         mean, directions, variances = measures.principal_directions(digits.train)

@@ -62,8 +62,8 @@ def run(seeds: int, steps: int, width: int) -> Result:
     images = pieces()
     clean, noise = images.test, NOISES["mixed"]
     noisy = noise(clean, random.generator(0))
-    trained = copiers(True, seeds, steps, width)
-    untrained = models.replicate(lambda: dense(images.shape, True, width), seeds)
+    trained = copiers("batch", seeds, steps, width)
+    untrained = models.replicate(lambda: dense(images.shape, "batch", width), seeds)
     errors = [float(measures.clean_error(on_batch(net), clean).mean()) for net in trained]
     linear, undo = measures.wiener_filter(images.train, LEFT["mixed"]), UNDO["mixed"]
     maps: dict[str, list[Callable[[Tensor], Tensor]]] = {

@@ -24,6 +24,7 @@ CLAIM = Claim(
         "skips, κ": above(0.4),
         "κ, skips − none": above(0.2),
         "no skips, G(0.2)": above(1),
+        "no skips − mean image, G(0.2)": above(0),
         "G(0.2), skips − none": below(0),
     },
     refuted={"skips, κ": below(0.4), "steps trained": above(1000)},
@@ -100,6 +101,8 @@ def run(seeds: int, steps: int, kinds: Sequence[str], control_steps: int) -> Res
         "only the last layer, G(0.2)": gains(last_only, photos.test),
         "mean image, G(0.2)": gains([measures.mean_image(photos.train)] * seeds, photos.test),
     }
+    blank = readings["no skips, G(0.2)"] - readings["mean image, G(0.2)"]
+    readings["no skips − mean image, G(0.2)"] = blank
     vivid = photos.test.flatten(1).std(1).argsort(descending=True)[10:200:28]
     rows = {"clean": photos.test[vivid]}
     rows["noisy"] = WHITE(rows["clean"], random.generator(0))

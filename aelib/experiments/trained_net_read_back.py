@@ -201,16 +201,22 @@ def _photographs(size: int) -> Tensor:
     return torch.cat([photograph(name, size) for name in CROPS])
 
 
-def of_layer(one: inversion.LayerInversion, null: Tensor) -> dict[str, Tensor]:
-    """A layer's numbers, one a photograph."""
-    stopped = torch.tensor([word == "levelled off" for word in one.stopped[0]])
+def searched(one: inversion.LayerInversion) -> dict[str, Tensor]:
+    """How far the search for a layer's images came, one number a photograph."""
     thumbnail = (one.baselines["thumbnail"].m_i / one.m_i_start[0]).square()
     return {
         "f": one.leftover[0],
         "f / thumbnail's": one.leftover[0] / thumbnail,
         "m_g/m_r": one.ratio[0],
         "evaluations": one.iterations[0],
-        "levelled off": stopped.float(),
+        "levelled off": torch.tensor([word == "levelled off" for word in one.stopped[0]]).float(),
+    }
+
+
+def of_layer(one: inversion.LayerInversion, null: Tensor) -> dict[str, Tensor]:
+    """A layer's numbers, one a photograph."""
+    return {
+        **searched(one),
         "same class": (one.rank[0] == 1).float(),
         "rank": one.rank[0],
         "pairs of photographs as near": inversion.share_below(null, one.m_g)[0],

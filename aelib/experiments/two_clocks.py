@@ -90,9 +90,8 @@ def follow(
 
 
 def first_time(reached: np.ndarray, logs: Sequence[int]) -> np.ndarray:
-    """The step of the first record, (nets,); twice the last where there is none: a lower bound."""
-    times = np.array([*logs, 2 * logs[-1]], dtype=float)
-    return times[np.where(reached.any(1), reached.argmax(1), len(logs))]
+    """The step of the first record, (nets,); the last where there is none: a lower bound."""
+    return np.array(logs, dtype=float)[np.where(reached.any(1), reached.argmax(1), -1)]
 
 
 def clocks(followed: Mapping[str, np.ndarray], logs: Sequence[int]) -> dict[str, np.ndarray]:
@@ -120,7 +119,7 @@ def run(seeds: int, steps: int, width: int, counts: Sequence[int]) -> Result:
         }
         readings |= {f"{kind}, {name}": slope for name, slope in slopes.items()}
         readings[f"{kind}, τ_mem − τ_gen"] = slopes["τ_mem"] - slopes["τ_gen"]
-        stored = times[kind]["τ_mem"] <= steps
+        stored = np.stack([(followed[kind][n]["lead"] >= LEAD).any(1) for n in counts], 1)
         readings[f"{kind}, largest n that was stored"] = (stored * np.array(counts)).max(1)
         halves += [each["halves"][:, len(logs) // 4 :].max(1) for each in followed[kind].values()]
     readings["two halves of new images, largest lead"] = np.max(halves, 0)
