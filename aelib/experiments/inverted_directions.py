@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 JUDGED = ("ResNet", "ViT", "EfficientNet")  # of `PLACES`
 SHUFFLED = "labels shuffled"  # of the residual net alone: a net that learned, and no classes
+HALVED = "trained, half the evaluations"  # how far the searches still have to go
 STATES = ("trained", "untrained", "random directions", "frozen decoder", "principal directions")
 PICTURED = ("trained", "untrained", "random directions", SHUFFLED)
 SHOWN, BESIDE = 6, 2  # directions in a figure, and top images beside each
@@ -69,7 +70,7 @@ CLAIM = Claim(
         *((place, "pictures exchanged") for place in JUDGED),
     ),
     also=(
-        *((place, "trained") for place in JUDGED),
+        *((place, state) for place in JUDGED for state in ("trained", HALVED)),
         *(("ResNet", f"{state}, own unit") for state in STATES[:2]),
         *(("ResNet", f"{state}, alike") for state in (*STATES[:2], SHUFFLED)),
     ),
@@ -268,6 +269,14 @@ def run(
                 readings[word, "pictures exchanged"] = [
                     float(each.exchanged.mean()) for each in found
                 ]
+                readings[word, HALVED] = [
+                    float(
+                        inverted(
+                            place, each, look, rows, directions, evaluations // 2, seed
+                        ).told.mean()
+                    )
+                    for seed, each in enumerate(group)
+                ]
         for state in [*groups, "pictures exchanged"]:
             values = readings[word, state]
             told[state] = {random.moved(seed): value for seed, value in enumerate(values)}
@@ -332,16 +341,15 @@ EXPERIMENT = Experiment(
     full={
         "name": "cifar10",
         "n": 4000,
-        "seeds": 6,
-        "untrained": 6,
+        "seeds": 10,
+        "untrained": 10,
         "steps": 400,
         "code": 256,
         "k": 16,
         "directions": 10,
-        "evaluations": 40,
+        "evaluations": 80,
         "shuffled_steps": 2400,
         "shown": ["EfficientNet, large"],
     },
     picture=picture,
-    chunk=2,
 )
