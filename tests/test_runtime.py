@@ -28,8 +28,8 @@ PACKAGE = Path(aelib.__file__).parent
 machine_room = importlib.import_module("aelib.runtime.machine")
 ROOMS = (
     "checks",
-    "random",
     "runtime",
+    "random",
     "data",
     "models",
     "objectives",
@@ -72,7 +72,20 @@ def test_device_asked_for_must_be_here():
             runtime.device(name)
 
 
+@pytest.mark.parametrize("gpu", [torch.cuda, torch.backends.mps])
+@pytest.mark.parametrize(
+    ("told", "obeyed"),
+    [("true", True), ("1", True), ("Yes", True), ("false", False), ("0", False), ("", False)],
+)
+def test_the_environment_can_rule_out_a_gpu_that_is_reported(monkeypatch, gpu, told, obeyed):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is torch.cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: gpu is torch.backends.mps)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", told)
+    assert runtime.is_cpu(runtime.device()) is obeyed
+
+
 def test_double_precision_is_never_asked_of_apples_gpu(monkeypatch):
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert runtime.device().type == "mps"
