@@ -15,13 +15,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import pytest
 import torch
 
 import aelib
 from aelib import figures, runtime
-from press import names
+from press import names, setup_cell
 
 PACKAGE = Path(aelib.__file__).parent
 # `runtime.machine` is the function of that name.
@@ -473,6 +475,18 @@ def test_a_lesson_run_out_of_order_says_which_cell_it_needs():
 def test_an_unknown_lesson_is_refused():
     with pytest.raises(ValueError, match="did you mean '01_introduction'"):
         runtime.lesson("01_introductions")
+
+
+def test_what_the_head_of_the_set_up_cell_makes_is_no_lessons():
+    notebook = SimpleNamespace(
+        title="A title",
+        content=nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(f"{setup_cell.head()}import numpy as np\nfigure = 1")]
+        ),
+    )
+    assert names.made(notebook) == {
+        name: ["A title", "import importlib.metadata"] for name in ("np", "figure")
+    }
 
 
 def test_what_lessons_say_they_need_is_what_their_cells_make():

@@ -10,7 +10,6 @@ import torch
 
 from aelib import checks
 
-
 YES = ("y", "yes", "t", "true", "on", "1")  # as Accelerate reads its switches
 
 
