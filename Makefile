@@ -89,6 +89,7 @@ links: $(READY)
 	@$(PY) -m press.build --links
 
 pdf: $(READY)
+	@$(PY) -m press.pdf --check
 	@$(PY) -m press.build
 	@$(PY) -m press.pdf
 
