@@ -14,8 +14,8 @@ import nbformat
 import pytest
 
 from aelib import runtime
-from press import setup_cell
-from press.files import version
+from press import alone, setup_cell
+from press.files import ROOT, version
 from press.notebooks import Notebook, notebooks
 from press.stored import GLUED, GLUED_IN_PROSE, digest_of, with_numbers
 
@@ -152,6 +152,46 @@ def test_where_aelib_is_nothing_is_installed_but_another_version_named(
     if said:
         assert f"made with aelib {version()}. Here is 9.9.9: a cell may fail.\n" in said
         assert re.search(rf"pip install 'aelib\[\S+\] @ git\+https://\S+@v{version()}' and", said)
+
+
+# --- The head tried as a reader does --------------------------------------------------------------
+
+INSTALLED = f"Installed aelib v{version()} from https://a.b/c/d.\n"
+FELL_BACK = (
+    f"aelib v{version()} could not be installed.\nInstalled aelib main from https://a.b/c.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "wrong"),
+    [
+        (f"{INSTALLED}{version()}\n/site/aelib/__init__.py\n", 0, None),
+        (f"{FELL_BACK}9.9.9\n/site/aelib/__init__.py\n", 0, None),
+        (f"{INSTALLED}9.9.9\n/site/aelib/__init__.py\n", 0, f"for aelib {version()}, and 9.9.9"),
+        (f"{version()}\n{ROOT}/aelib/__init__.py\n", 0, "aelib was here already, at"),
+        (f"{INSTALLED}{version()}\n{ROOT}/aelib/__init__.py\n", 0, "aelib was here already, at"),
+        ("", 1, "The head of the set-up cell failed"),
+    ],
+)
+def test_the_head_is_tried_from_outside_and_its_words_are_held_to(
+    monkeypatch, capsys, said: str, code: int, wrong: str | None
+) -> None:
+    def python(command, cwd, env, **options):
+        assert command[2].startswith(setup_cell.head())
+        assert not Path(cwd).is_relative_to(ROOT)
+        assert "PYTHONPATH" not in env
+        return types.SimpleNamespace(returncode=code, stdout=said)
+
+    monkeypatch.setattr(subprocess, "run", python)
+    monkeypatch.setattr(sys, "argv", ["press.alone", "--from-the-forge"])
+    monkeypatch.setattr(alone, "install", lambda: pytest.fail("a wheel was built"))
+    monkeypatch.setattr(alone, "run", lambda path: pytest.fail("a notebook was run"))
+    monkeypatch.setattr(alone.environment, "quiet", lambda: None)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert alone.main() == (wrong is not None)
+    told = capsys.readouterr()
+    assert told.out == said
+    assert (wrong or "") in told.err
 
 
 # --- What is found -------------------------------------------------------------------------------
