@@ -155,5 +155,5 @@ address:
 		$(if $(URL)$(SITE),'$(URL)' $(if $(SITE),'$(SITE)'))
 
 clean:
-	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
 	find aelib press tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
