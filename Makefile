@@ -4,9 +4,6 @@
 
 PYTHON ?=
 PORT   ?= 8000
-URL    ?=
-SITE   ?=
-TAG    ?=
 CPU    ?=
 
 BIN   := .venv/bin
@@ -112,9 +109,10 @@ pdf: $(READY)
 	@$(PY) -m press.build
 	@$(PY) -m press.pdf
 
-# Where this begins a release by a tag, the tag has to be the version's.
+# Where a tag begins the release, TAG, it has to be the version's. Such words from outside reach the
+# shell by the environment: in the line itself, what they hold would be run.
 dist: $(READY)
-	@$(PY) -m press.release check $(TAG)
+	@$(PY) -m press.release check $${TAG:+"$$TAG"}
 	@$(MAKE) pdf
 	@$(PY) -m press.release make
 
@@ -151,8 +149,7 @@ lock: $(READY)
 
 # Python's own library is enough, so nothing is installed for it.
 address:
-	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address \
-		$(if $(URL)$(SITE),'$(URL)' $(if $(SITE),'$(SITE)'))
+	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address "$$URL" "$$SITE"
 
 clean:
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
