@@ -4,9 +4,6 @@
 
 PYTHON ?=
 PORT   ?= 8000
-URL    ?=
-SITE   ?=
-TAG    ?=
 CPU    ?=
 
 BIN   := .venv/bin
@@ -19,10 +16,11 @@ JOBS  ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install book test lint types unit colab links pdf dist release gpu serve bench lock address clean
+.PHONY: help install book pages test lint types unit colab colab-head colab-image links pdf dist release gpu serve bench lock address clean
 
 help:
 	@echo "make book      install, run every notebook whose code has changed, build the pages strictly"
+	@echo "make pages     build them from the outputs that are stored; refuse where code has changed"
 	@echo "make serve     show the built pages on http://127.0.0.1:$(PORT) (PORT=… for another)"
 	@echo "make test      style, types, unit, property, notebook, book and browser tests"
 	@echo "make lint      style of the code, and of the forge's workflows and forms"
@@ -31,6 +29,10 @@ help:
 	@echo "make gpu       what only a GPU can test; every lesson on it, and the engine's speed"
 	@echo "make colab PYTHON=…"
 	@echo "               install the wheel beside that Python's torch, run each notebook alone"
+	@echo "make colab-head PYTHON=…"
+	@echo "               let the set-up cell install aelib from the forge into a Python without it"
+	@echo "make colab-image"
+	@echo "               both of these in Colab's own image, which is large; needs docker"
 	@echo "make links     ask the network whether every external link still leads somewhere"
 	@echo "make pdf       the whole book as one file, through Chromium"
 	@echo "make bench     time aelib against its peers"
@@ -57,6 +59,11 @@ book: $(READY)
 	@$(PY) -m press.execute --jobs $(JOBS)
 	@$(PY) -m press.build
 
+# What goes online: nobody has looked at what a machine far away would run.
+pages: $(READY)
+	@$(PY) -m press.execute --check
+	@$(PY) -m press.build
+
 lint: $(READY)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check $(CODE)
@@ -81,20 +88,31 @@ unit: $(READY)
 		--cov=aelib --cov-report=term:skip-covered aelib press tests
 
 # The Python is not .venv's: it is Colab's, or one made to look like it.
-colab:
-	@$(if $(PYTHON),,echo "Which Python? make colab PYTHON=/path/to/python3" >&2; exit 1;) \
-		"$(PYTHON)" -m press.alone
+colab colab-head:
+	@$(if $(PYTHON),,echo "Which Python? make $@ PYTHON=/path/to/python3" >&2; exit 1;) \
+		"$(PYTHON)" -m press.alone $(if $(filter colab-head,$@),--from-the-forge)
+
+# Not pinned: the newest image is what readers get. Each target finds it as it comes, without aelib.
+COLAB := us-docker.pkg.dev/colab-images/public/runtime:latest
+colab-image:
+	@command -v docker >/dev/null || { echo "Colab's image needs docker to run it." >&2; exit 1; }
+	@for target in colab colab-head; do \
+		docker run --rm --entrypoint make -v "$$PWD:/book" -w /book $(COLAB) \
+			$$target PYTHON=python3 || exit 1; \
+	done
 
 links: $(READY)
 	@$(PY) -m press.build --links
 
 pdf: $(READY)
+	@$(PY) -m press.pdf --check
 	@$(PY) -m press.build
 	@$(PY) -m press.pdf
 
-# Where this begins a release by a tag, the tag has to be the version's.
+# Where a tag begins the release, TAG, it has to be the version's. Such words from outside reach the
+# shell by the environment: in the line itself, what they hold would be run.
 dist: $(READY)
-	@$(PY) -m press.release check $(TAG)
+	@$(PY) -m press.release check $${TAG:+"$$TAG"}
 	@$(MAKE) pdf
 	@$(PY) -m press.release make
 
@@ -131,9 +149,8 @@ lock: $(READY)
 
 # Python's own library is enough, so nothing is installed for it.
 address:
-	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address \
-		$(if $(URL)$(SITE),'$(URL)' $(if $(SITE),'$(SITE)'))
+	@$(if $(PYTHON),"$(PYTHON)",python3) -m press.address "$$URL" "$$SITE"
 
 clean:
-	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
 	find aelib press tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -2,7 +2,7 @@
 
 Data flows one way, and no import runs back:
 
-    checks · random · runtime → data → models → objectives → training → sampling → measures
+    checks · runtime · random → data → models → objectives → training → sampling → measures
     → figures → inversion → claims → experiments
 
 A first run, with no network:

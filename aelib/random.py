@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from aelib import checks
+from aelib import checks, runtime
 
 _further = 0
 
@@ -111,11 +111,7 @@ def set_state(states: Mapping[str, Tensor], device: torch.device | None = None) 
 
 
 def _kind(device: torch.device | None) -> str:
-    if device is not None:
-        return device.type
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return (device or runtime.device()).type
 
 
 def normal(shape: Sequence[int], like: Tensor, source: torch.Generator | None = None) -> Tensor:

@@ -3,8 +3,8 @@
 `python3 -m press.address https://github.com/you/fork [https://where.the/pages/are/]`. The addresses
 in use are `_config.yml`'s: the repository's, and the pages', which on GitHub follows from it.
 Every file of the book that quotes one is rewritten, except for the example behind "make address
-URL=". Without an address it only says where the present ones stand. Any Python will do: nothing has
-to be installed.
+URL=". Without an address, or with an empty one, it only says where the present ones stand. Any
+Python will do: nothing has to be installed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ QUOTING = (
     "*.md", "*.yml", "*.toml", "*.txt", "*.cff", "*.bib", "chapters/*.md", "chapters/*.ipynb",
     "pages/**/*.md", "aelib/**/*.py", ".github/**/*.yml", ".github/*.md",
 )  # fmt: skip
-VALID = re.compile(r"https://[\w.-]+/[\w.-]+/[\w.-]+?")
-SITE = re.compile(r"https://[\w.-]+(/[\w.~-]+)*/")
+PART = r"[^\W_][\w.-]*"  # so that `..` and `-` are none
+VALID = re.compile(rf"https://{PART}/{PART}/{PART}")
+SITE = re.compile(rf"https://{PART}(/[\w~][\w.~-]*)*/")
+GITHUBS = re.compile(r"colab\.research\.google\.com/github/|/actions/workflows/")
 HOMES = {
     "repository: url": r"^repository:\n(?:  .*\n)*?  url: *(\S+)",
     "html_baseurl": r"^    html_baseurl: *(\S+)",
@@ -52,6 +54,17 @@ def pages_of(repository: str) -> str | None:
         return None
     site = f"https://{owner.lower()}.github.io/"
     return site if name.lower() == f"{owner.lower()}.github.io" else f"{site}{name}/"
+
+
+def tidy(address: str) -> str:
+    """An address as it is to stand everywhere, of one typed or copied from a browser.
+
+    >>> tidy("https://www.GitHub.com/You/Book.git/")
+    'https://github.com/You/Book'
+    """
+    scheme, _, rest = address.strip().rstrip("/").removesuffix(".git").partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme.lower()}://{host.lower().removeprefix('www.')}{slash}{path}"
 
 
 def short(address: str) -> str:
@@ -95,18 +108,28 @@ def change(root: Path, repository: str, site: str) -> list[Path]:
     return changed
 
 
+def githubs_own(root: Path) -> list[str]:
+    """Where it says what only a repository on GitHub has, each as `file:line`."""
+    return [
+        f"{path.relative_to(root)}:{number}"
+        for path in quoting(root)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if GITHUBS.search(line)
+    ]
+
+
 def main() -> int:
-    if len(sys.argv) < 2:
+    if not any(sys.argv[1:]):
         print(f"The repository is {present(ROOT)}, the pages are at {pages(ROOT)}; they stand in:")
         for path in quoting(ROOT):
             print(f"  {path.relative_to(ROOT)}")
         print("To change it: make address URL=https://github.com/you/fork")
         return 0
-    new = sys.argv[1].rstrip("/").removesuffix(".git")
+    new, given = tidy(sys.argv[1]), "".join(sys.argv[2:3])
     if len(sys.argv) > 3 or not VALID.fullmatch(new):
         print(f"URL={sys.argv[1]} is not of the form https://github.com/you/fork", file=sys.stderr)
         return 1
-    site = f"{sys.argv[2].rstrip('/')}/" if len(sys.argv) == 3 else pages_of(new)
+    site = f"{given.rstrip('/')}/" if given else pages_of(new)
     if site is None:
         print(
             f"Where will the pages of {new} be read? Only GitHub's place is known here:\n"
@@ -115,12 +138,17 @@ def main() -> int:
         )
         return 1
     if not SITE.fullmatch(site):
-        print(f"SITE={sys.argv[2]} is not of the form https://you.example/book/", file=sys.stderr)
+        print(f"SITE={given} is not of the form https://you.example/book/", file=sys.stderr)
         return 1
     changed = change(ROOT, new, site)
     for path in changed:
         print(f"  {path.relative_to(ROOT)}")
     print(f"{new}, read at {site}, stands in {len(changed)} files. Commit them, then: make book")
+    if pages_of(new) is None:
+        print(
+            "Colab opens notebooks of GitHub alone, and the badge of CI is GitHub's own. So these "
+            f"lines lead nowhere now; mend them by hand: {', '.join(githubs_own(ROOT))}"
+        )
     return 0
 
 

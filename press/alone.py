@@ -4,6 +4,9 @@
 PYTHON beside what is there, and runs the notebooks. It ends with 1 if torch did not stay as it was,
 if a cell fails, or if a card's verdict or a figure is missing or another than on the page. The
 numbers of short runs may differ: Colab has other versions and processors.
+
+With `--from-the-forge` it runs no notebook and builds no wheel: the head of the set-up cell itself
+installs aelib, from the address it names, into a PYTHON without aelib.
 """
 
 from __future__ import annotations
@@ -34,6 +37,31 @@ def install() -> None:
         asked = f"aelib[{','.join(WITH)}] @ {wheel.resolve().as_uri()}"
         subprocess.run([*PIP, "install", "-q", "--force-reinstall", "--no-deps", wheel], check=True)
         subprocess.run([*PIP, "install", "-q", asked, "nbclient", "ipykernel"], check=True)
+
+
+def from_the_forge() -> list[str]:
+    """Run the head of the set-up cell where there is no aelib; what is wrong with what it did."""
+    from press import files, setup_cell  # here, because they need nbformat, which Colab has
+
+    ask = "import aelib\nprint(aelib.__version__, aelib.__file__, sep='\\n')\n"
+    with tempfile.TemporaryDirectory() as folder:  # from where this checkout is not imported
+        done = subprocess.run(
+            [sys.executable, "-c", setup_cell.head() + ask],
+            cwd=folder,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    print(done.stdout, end="", flush=True)
+    if done.returncode:
+        return ["The head of the set-up cell failed; see above."]
+    *said, found, file = done.stdout.splitlines()
+    installed = [line.split()[2] for line in said if line.startswith("Installed aelib ")]
+    if not installed or Path(file).is_relative_to(files.ROOT):
+        return [f"aelib was here already, at {file}: choose a Python without it."]
+    if installed != ["main"] and found != files.version():  # of main the head said that it is main
+        return [f"The head asked for aelib {files.version()}, and {found} came."]
+    return []
 
 
 def torch_here() -> str | None:
@@ -88,17 +116,25 @@ def main() -> int:
         prog="python -m press.alone", description="Run each notebook alone, on an installed wheel."
     )
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: chapters/*.ipynb")
+    parser.add_argument(
+        "--from-the-forge", action="store_true", help="only let the set-up cell install aelib"
+    )
     given = parser.parse_args()
     environment.quiet()
     before = torch_here()
-    install()
+    wrong = []
+    if given.from_the_forge:
+        wrong = from_the_forge()
+    else:
+        install()
     importlib.invalidate_caches()
     if before not in (None, torch_here()):
         print(f"torch was {before} and became {torch_here()}: widen aelib's ranges.")
         return 1
-    os.environ.pop("PYTHONPATH", None)  # the kernels must find the wheel, not this checkout
-    paths = given.notebooks or sorted(Path("chapters").glob("*.ipynb"))
-    wrong = [line for path in paths for line in run(path)]
+    if not given.from_the_forge:
+        os.environ.pop("PYTHONPATH", None)  # the kernels must find the wheel, not this checkout
+        paths = given.notebooks or sorted(Path("chapters").glob("*.ipynb"))
+        wrong = [line for path in paths for line in run(path)]
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0

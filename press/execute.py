@@ -1,10 +1,11 @@
 """Run the notebooks whose results may have changed, and store what they print, draw and measure.
 
-`python -m press.execute [NOTEBOOK …] [--force]`. A notebook says in its metadata from what its
-outputs were made: a digest of its code cells, of those outputs, of every file of aelib and of the
-lock file. It runs again when they do not give that digest any more, so a fresh clone runs nothing.
-A notebook that fails is reported and stays as it was. At the end the verdicts are held to the
-prose, and where they do not agree it says so and ends with 1.
+`python -m press.execute [NOTEBOOK …] [--force | --check]`. A notebook says in its metadata from
+what its outputs were made: a digest of its code cells, of those outputs, of every file of aelib and
+of the lock file. It runs again when they do not give that digest any more, so a fresh clone runs
+nothing. With `--check` nothing runs in any case: it names what would, and ends with 1. A notebook
+that fails is reported and stays as it was. At the end the verdicts are held to the prose, and where
+they do not agree it says so and ends with 1.
 """
 
 from __future__ import annotations
@@ -173,8 +174,12 @@ def arguments() -> argparse.Namespace:
         description="Run the notebooks whose results may have changed; store what they give.",
     )
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: chapters/*.ipynb")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--force", action="store_true", help="run even if nothing changed; store what comes"
+    )
+    which.add_argument(
+        "--check", action="store_true", help="run nothing; end with 1 if something would run"
     )
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default 2)")
     parser.add_argument(
@@ -198,6 +203,10 @@ def execute(paths: list[Path], given: argparse.Namespace) -> int:
             stale.append(path)
         else:
             print(f"{shown(path)}: nothing that reaches it has changed")
+    if given.check and stale:
+        changed = ", ".join(map(shown, stale))
+        print(f"The code has changed since it ran: {changed}. Run: make book", file=sys.stderr)
+        return 1
     renewals = [renew(path, given.timeout, given.force) for path in stale]
     done = asyncio.run(in_turn(given.jobs, renewals))
     if failed := [shown(path) for path, well in zip(stale, done, strict=True) if not well]:
@@ -214,7 +223,8 @@ def main() -> int:
     given = arguments()
     environment.quiet()
     try:
-        names.write()
+        if not given.check:
+            names.write()
         paths = [path.resolve() for path in given.notebooks]
         return execute(paths or [notebook.path for notebook in notebooks()], given)
     except (ValueError, FileNotFoundError) as error:

@@ -11,6 +11,7 @@ import re
 
 from press.files import ROOT, write_whole
 from press.notebooks import Notebook, notebooks
+from press.setup_cell import body
 
 FILE = ROOT / "aelib" / "lessons.json"
 
@@ -27,7 +28,7 @@ def made(notebook: Notebook) -> dict[str, list[str]]:
             continue
         lines = [line for line in cell.source.splitlines() if line.strip()]
         first = next((line for line in lines if not line.startswith("#")), "")
-        for name in _assigned(ast.parse(cell.source)):
+        for name in _assigned(ast.parse(body(cell.source))):  # the set-up's head is no lesson's
             result.setdefault(name, [section, first])
     return result
 

@@ -3,7 +3,7 @@
 The pages' articles are put one behind the other into a single page of HTML, where the links between
 them lead on as they did, with a contents in front. Solutions are unfolded. Code that only draws
 stays out, and so do the further readings of the cards, which the ledger sums up. The rooms of the
-package's reference are left to the pages; links lead there.
+package's reference are left to the pages; links lead there. `--check` only looks for a Chromium.
 """
 
 from __future__ import annotations
@@ -213,10 +213,7 @@ def with_outline(pdf: bytes, parts: dict[str, list[Page]], numbers: dict[str, in
     return whole.getvalue()
 
 
-def main() -> int:
-    if not (HTML / "index.html").is_file():
-        print("There are no pages yet. Run: make book", file=sys.stderr)
-        return 1
+def main(check: bool = False) -> int:
     found = chromium()
     if found is None:
         print(
@@ -224,6 +221,11 @@ def main() -> int:
             "one: CHROMIUM=/path/to/chrome make pdf",
             file=sys.stderr,
         )
+        return 1
+    if check:
+        return 0
+    if not (HTML / "index.html").is_file():
+        print("There are no pages yet. Run: make book", file=sys.stderr)
         return 1
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # Chromium counts its objects otherwise
     from playwright.sync_api import Error, sync_playwright
@@ -245,4 +247,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(check="--check" in sys.argv[1:]))

@@ -28,7 +28,7 @@ DIST = ROOT / "dist"
 
 def git(*words: str, root: Path = ROOT) -> str:
     done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return done.stdout
 
 
 def notes(changelog: str, version: str) -> tuple[str, str] | None:
@@ -50,8 +50,8 @@ def obstacles(root: Path = ROOT, tag: str | None = None) -> list[str]:
         found.append(f"The tag is {tag} and the version in pyproject.toml {now}: they must agree.")
     if tag is None and f"v{now}" in git("tag", root=root).split():
         found.append(f"v{now} is out already: set the next version in pyproject.toml.")
-    if dirty := git("status", "--porcelain", root=root):
-        names = ", ".join(line.split()[-1] for line in dirty.splitlines()[:5])
+    if dirty := git("status", "--porcelain", "--no-renames", "-z", root=root).split("\0")[:-1]:
+        names = ", ".join(entry[3:] for entry in dirty[:5])  # after two letters and a space
         found.append(f"Not committed: {names}. Commit it or put it away; a release is a commit.")
     section = notes((root / "CHANGELOG.md").read_text(encoding="utf-8"), now)
     if section is None:

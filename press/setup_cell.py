@@ -1,5 +1,6 @@
 """The head of every lesson's set-up cell: it installs `aelib` where there is none, as on Colab.
 
+Where there is another version it says so: the imports below may fail before `aelib` could.
 `python -m press.setup_cell` writes it into the notebooks, with the address and the version in use.
 What follows the head, the lesson's own imports, stays. No result depends on it, so it counts for no
 digest, and a new version or address makes no notebook run again.
@@ -17,24 +18,26 @@ from press.files import ROOT, version, write_whole
 from press.notebooks import Notebook, notebooks
 
 HEAD = '''\
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
 
-BOOK, VERSION = "{book}", "{version}"
+BOOK = "{book}"
+VERSION = "{version}"
+AELIB = f"aelib[mnist,pretrained] @ git+{{BOOK}}@"
 
 
 def install_aelib():
     """The release this page was made with, else what is there; torch stays as it is."""
     for tag in (f"v{{VERSION}}", "main"):
-        what = f"aelib[mnist,pretrained] @ git+{{BOOK}}@{{tag}}"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", what]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", AELIB + tag]
         pip = subprocess.run(command, capture_output=True, text=True)
         if pip.returncode == 0:
             return print(f"Installed aelib {{tag}} from {{BOOK}}.")
         said = [line.strip() for line in pip.stderr.splitlines()]
         why = [one for one in said if one.startswith(("fatal:", "ERROR:", "error: p"))]
-        print(f"aelib {{tag}} could not be installed.", *why[:1])
+        print(f"aelib {{tag}} could not be installed.", *(why or said)[:1])
     raise SystemExit(
         f"Without aelib this page cannot run. Is there a network, a book at {{BOOK}}? If "
         "it has moved, change BOOK above. In a clone, choose its .venv as the kernel."
@@ -44,13 +47,17 @@ def install_aelib():
 if importlib.util.find_spec("aelib") is None:  # as on Colab
     install_aelib()
     importlib.invalidate_caches()
+elif (found := importlib.metadata.version("aelib")) != VERSION:
+    print(f"This page was made with aelib {{VERSION}}. Here is {{found}}: a cell may fail.")
+    print(f"For its own, pip install '{{AELIB}}v{{VERSION}}' and restart the kernel.")
 
 '''
 # From the cell's start to the first import that is not the head's own.
 ANY_HEAD = re.compile(
     r"\Aimport importlib.*?(?=^(?:from|import) (?!importlib|subprocess|sys\b))", re.M | re.S
 )
-LESSON = re.compile(r'(ae\.runtime\.lesson\("\w+")(?:, VERSION)?\)')
+# A lesson used to be told the version, which is the head's concern.
+TOLD = re.compile(r'(?<=ae\.runtime\.lesson\()("\w+"), VERSION(?=\))')
 
 
 def head() -> str:
@@ -60,12 +67,12 @@ def head() -> str:
 
 def body(source: str) -> str:
     """A cell without the head, if it has one: what its results can depend on."""
-    return LESSON.sub(r"\1)", ANY_HEAD.sub("", source))
+    return TOLD.sub(r"\1", ANY_HEAD.sub("", source))
 
 
 def renewed(source: str) -> str:
     """A set-up cell with the head in use."""
-    return head() + LESSON.sub(r"\1, VERSION)", body(source))
+    return head() + body(source)
 
 
 def stale() -> list[Notebook]:

@@ -143,6 +143,17 @@ def test_a_fresh_clone_runs_nothing_and_force_everything(book: Book, tmp_path: P
     assert clone.notebook.read_bytes() == before
 
 
+def test_a_check_runs_nothing_and_names_what_would_run(book: Book) -> None:
+    before = book.notebook.read_bytes()
+    words = book.execute("--check", code=1)
+    assert "The code has changed since it ran: chapters/01_tiny.ipynb. Run: make book" in words
+    assert ": running" not in words
+    assert book.notebook.read_bytes() == before
+    assert not (book.root / "aelib" / "lessons.json").exists()
+    assert book.runs()
+    assert "nothing that reaches it has changed" in book.execute("--check")
+
+
 def test_prose_may_change_but_code_and_outputs_may_not(book: Book) -> None:
     assert book.runs()
     notebook = book.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 import types
@@ -13,22 +14,32 @@ import nbformat
 import pytest
 
 from aelib import runtime
-from press import setup_cell
-from press.files import version
+from press import alone, setup_cell
+from press.files import ROOT, version
 from press.notebooks import Notebook, notebooks
 from press.stored import GLUED, GLUED_IN_PROSE, digest_of, with_numbers
 
 NOTEBOOKS = notebooks()
-OLD = """\
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("aelib") is None:  # on Colab
+BEGINS = "import importlib.util\nimport subprocess\nimport sys\n\n"
+OLD = [
+    f"""{BEGINS}if importlib.util.find_spec("aelib") is None:  # on Colab
     address = "git+https://github.com/a/b"
     subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", address])
 
-"""
+""",
+    f"""{BEGINS}BOOK, VERSION = "https://github.com/a/b", "0.1.0"
+
+
+def install_aelib():
+    raise SystemExit("from import import from")
+
+
+if importlib.util.find_spec("aelib") is None:  # as on Colab
+    install_aelib()
+    importlib.invalidate_caches()
+
+""",
+]
 OWN = 'import systems\nimport torch\n\nimport aelib as ae\n\nprint(ae.runtime.lesson("01_made"))'
 
 
@@ -40,14 +51,25 @@ def test_every_set_up_cell_has_the_head_of_today() -> None:
     assert not names, "run: python -m press.setup_cell"
 
 
-@pytest.mark.parametrize("before", ["", OLD, setup_cell.HEAD.format(book="x", version="0.0.1")])
-def test_a_head_is_written_once_and_the_lessons_own_lines_stay(before: str) -> None:
-    after = setup_cell.renewed(before + OWN)
-    assert after == setup_cell.head() + OWN.replace('made")', 'made", VERSION)')
+@pytest.mark.parametrize("own", [OWN, OWN.replace('made")', 'made", VERSION)')])
+@pytest.mark.parametrize("before", ["", *OLD, setup_cell.HEAD.format(book="x", version="0.0.1")])
+def test_a_head_is_written_once_and_the_lessons_own_lines_stay(before: str, own: str) -> None:
+    after = setup_cell.renewed(before + own)
+    assert after == setup_cell.head() + OWN
     assert setup_cell.renewed(after) == after
     assert setup_cell.body(after) == OWN
     assert f'"{version()}"' in after
-    assert max(map(len, setup_cell.head().splitlines())) <= 88, "as in all notebooks"
+    lines = [line for line in setup_cell.head().splitlines() if not line.startswith("BOOK = ")]
+    assert max(map(len, lines)) <= 88, "as in all notebooks"
+
+
+def test_a_long_address_is_no_fault_of_style(tmp_path: Path) -> None:
+    """An address at a line's end may be as long as it is."""
+    book = f"https://git.example.org/{'a' * 39}/{'b' * 100}"
+    (tmp_path / "head.py").write_text(setup_cell.HEAD.format(book=book, version="0.1.0"))
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E501,RUF100"]
+    done = subprocess.run([*ruff, tmp_path / "head.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def made(source: str) -> Notebook:
@@ -56,7 +78,7 @@ def made(source: str) -> Notebook:
 
 
 def test_another_address_or_version_makes_no_notebook_run_again() -> None:
-    digests = {digest_of(made(head + OWN)) for head in ("", OLD, setup_cell.head())}
+    digests = {digest_of(made(head + OWN)) for head in ("", *OLD, setup_cell.head())}
     assert len(digests) == 1
     assert digest_of(made(setup_cell.head() + OWN + "\nimport numpy")) not in digests
 
@@ -103,42 +125,90 @@ def test_with_nothing_to_install_it_ends_in_plain_words(monkeypatch) -> None:
         run_head(monkeypatch, True, True)
 
 
-def test_where_aelib_is_nothing_is_installed(monkeypatch) -> None:
+def test_where_there_is_no_pip_it_says_so(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        subprocess,
+        "run",
+        lambda *a, **k: types.SimpleNamespace(
+            returncode=1, stderr="/usr/bin/python3: No module named pip\n"
+        ),
+    )
+    with pytest.raises(SystemExit):
+        exec(setup_cell.head(), {})
+    said = capsys.readouterr().out
+    assert "could not be installed. /usr/bin/python3: No module named pip" in said
+
+
+@pytest.mark.parametrize("found", [version(), "9.9.9"])
+def test_where_aelib_is_nothing_is_installed_but_another_version_named(
+    monkeypatch, capsys, found: str
+) -> None:
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("pip was called"))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: found)
     exec(setup_cell.head(), {})
+    said = capsys.readouterr().out
+    assert (said == "") is (found == version())
+    if said:
+        assert f"made with aelib {version()}. Here is 9.9.9: a cell may fail.\n" in said
+        assert re.search(rf"pip install 'aelib\[\S+\] @ git\+https://\S+@v{version()}' and", said)
+
+
+# --- The head tried as a reader does --------------------------------------------------------------
+
+INSTALLED = f"Installed aelib v{version()} from https://a.b/c/d.\n"
+FELL_BACK = (
+    f"aelib v{version()} could not be installed.\nInstalled aelib main from https://a.b/c.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "wrong"),
+    [
+        (f"{INSTALLED}{version()}\n/site/aelib/__init__.py\n", 0, None),
+        (f"{FELL_BACK}9.9.9\n/site/aelib/__init__.py\n", 0, None),
+        (f"{INSTALLED}9.9.9\n/site/aelib/__init__.py\n", 0, f"for aelib {version()}, and 9.9.9"),
+        (f"{version()}\n{ROOT}/aelib/__init__.py\n", 0, "aelib was here already, at"),
+        (f"{INSTALLED}{version()}\n{ROOT}/aelib/__init__.py\n", 0, "aelib was here already, at"),
+        ("", 1, "The head of the set-up cell failed"),
+    ],
+)
+def test_the_head_is_tried_from_outside_and_its_words_are_held_to(
+    monkeypatch, capsys, said: str, code: int, wrong: str | None
+) -> None:
+    def python(command, cwd, env, **options):
+        assert command[2].startswith(setup_cell.head())
+        assert not Path(cwd).is_relative_to(ROOT)
+        assert "PYTHONPATH" not in env
+        return types.SimpleNamespace(returncode=code, stdout=said)
+
+    monkeypatch.setattr(subprocess, "run", python)
+    monkeypatch.setattr(sys, "argv", ["press.alone", "--from-the-forge"])
+    monkeypatch.setattr(alone, "install", lambda: pytest.fail("a wheel was built"))
+    monkeypatch.setattr(alone, "run", lambda path: pytest.fail("a notebook was run"))
+    monkeypatch.setattr(alone.environment, "quiet", lambda: None)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert alone.main() == (wrong is not None)
+    told = capsys.readouterr()
+    assert told.out == said
+    assert (wrong or "") in told.err
 
 
 # --- What is found -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def installed(monkeypatch) -> Message:
-    """What is installed, which may be older than this checkout and know no address."""
+@pytest.mark.parametrize(
+    ("knows", "where"),
+    [("Book, https://a.github.io/b/", "at https://a.github.io/b/"), ("A, b", "on the book's own")],
+)
+def test_on_colab_it_says_where_the_page_is(monkeypatch, knows: str, where: str) -> None:
+    """What is installed may be older than this checkout and know no address."""
     found = Message()
+    found["Project-URL"] = knows
     monkeypatch.setattr(sys.modules["aelib.runtime.lesson"], "metadata", lambda name: found)
-    return found
-
-
-def test_another_version_is_named_with_what_to_do(installed) -> None:
-    installed["Project-URL"] = "Repository, https://github.com/a/autoencoders"
-    said = runtime.lesson("01_introduction", "9.9.9")
-    assert "made with aelib 9.9.9; here is aelib" in said
-    assert "Disconnect and delete runtime" in said
-    assert "autoencoders@v9.9.9'" in said
-    assert runtime.lesson("01_introduction", version()) == runtime.header()
-
-
-def test_on_colab_it_says_where_the_page_is(monkeypatch, installed) -> None:
-    installed["Project-URL"] = "Book, https://a.github.io/autoencoders/"
+    assert runtime.lesson("01_introduction") == runtime.header()
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    assert "Set, they stand at https://" in runtime.lesson("01_introduction", version())
-
-
-def test_where_no_address_is_known_the_words_do_without(monkeypatch, installed) -> None:
-    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    said = runtime.lesson("01_introduction", "9.9.9")
-    assert "git+BOOK@v9.9.9' and restart the kernel; BOOK is the address above." in said
-    assert said.endswith("Set, they stand on the book's own pages")
+    assert f"Set, they stand {where}" in runtime.lesson("01_introduction")
 
 
 # --- Numbers that can be read in the notebook ----------------------------------------------------

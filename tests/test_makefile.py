@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -32,6 +34,33 @@ def test_help_lists_every_target(tmp_path: Path) -> None:
     listed = make(tmp_path, "help").stdout
     for target in set(targets.split()) - {"help"}:
         assert re.search(rf"^make {target}\b", listed, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("word", ["it's", '"; touch left; "', "`touch left`", "v1;touch left"])
+def test_what_is_given_from_outside_is_never_run(tmp_path: Path, word: str) -> None:
+    for arguments in (("address", f"URL={word}"), ("dist", f"TAG={word}")):
+        ran = make(tmp_path, *arguments)
+        assert ran.returncode != 0
+        said = f"URL={word} is not" if arguments[0] == "address" else f"The tag is {word} and"
+        assert said in ran.stderr
+    assert not (ROOT / "left").exists()
+
+
+def test_a_command_that_lacks_something_says_what(tmp_path: Path) -> None:
+    for target in ("colab", "colab-head"):
+        assert f"Which Python? make {target} PYTHON=" in make(tmp_path, target).stderr
+    ran = make(tmp_path, "colab-image", "PATH=")
+    assert ran.returncode != 0
+    assert ran.stderr.startswith("Colab's image needs docker to run it.")
+
+
+def test_what_the_commands_leave_behind_is_not_committed(tmp_path: Path) -> None:
+    """A release is refused where something is not committed."""
+    left = [".coverage", ".coverage.host.123", "build/lib", "dist/notes.md", "_build/html"]
+    ignored = subprocess.run(
+        ["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ignored.stdout.split() == left
 
 
 def test_without_a_gpu_make_gpu_says_so_and_fails(tmp_path: Path) -> None:

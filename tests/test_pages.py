@@ -361,7 +361,11 @@ def test_one_command_changes_the_address_everywhere(tmp_path: Path) -> None:
     change("https://github.com/you/fork")  # the example that CONTRIBUTING gives stays one
     assert pages(tmp_path) == "https://you.github.io/fork/"
     assert "URL=https://github.com/you/fork" in (tmp_path / "CONTRIBUTING.md").read_text()
-    assert change(new + ".git", site).returncode == 0
+    done = change(new.replace("example.org", "www.Example.org") + ".git", site)
+    assert done.returncode == 0
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8").splitlines()
+    lost = [n for n, line in enumerate(readme, 1) if "/actions/" in line or "/github/some" in line]
+    assert done.stdout.strip().endswith(", ".join(f"README.md:{n}" for n in lost))
     assert "URL=https://github.com/you/fork" in (tmp_path / "CONTRIBUTING.md").read_text()
     for gone in (old, pages(ROOT).removeprefix("https://").rstrip("/")):
         left = [path.name for path in texts(tmp_path) if gone in path.read_text(encoding="utf-8")]
@@ -380,8 +384,13 @@ def test_one_command_changes_the_address_everywhere(tmp_path: Path) -> None:
         (["git@github.com:you/fork"], "is not of the form"),
         (["https://github.com/you"], "is not of the form"),
         (["https://github.com/you/fork/tree/main"], "is not of the form"),
+        (["https://github.com/../.."], "is not of the form"),
+        (["https://github.com/-/-"], "is not of the form"),
+        (["https://-/you/fork"], "is not of the form"),
         (["https://example.org/you/fork"], "Where will the pages of https://example.org/you/fork"),
         (["https://github.com/you/fork", "nowhere"], "SITE=nowhere is not of the form"),
+        (["https://github.com/you/fork", "https://a.b/../c/"], "is not of the form"),
+        (["", "https://a.b/"], "URL= is not of the form"),
         (["https://github.com/you/fork", "https://a.b/", "c"], "is not of the form"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from pypdf import PdfReader
@@ -89,7 +90,19 @@ def test_without_chromium_it_says_what_to_do(monkeypatch, capsys, named, said: s
     assert not pdf.ONE.exists()
 
 
+def test_chromium_is_looked_for_before_the_pages_are(monkeypatch, capsys, tmp_path) -> None:
+    """`make pdf` asks this first, so that nobody waits for pages that cannot be printed."""
+    monkeypatch.setattr(pdf, "HTML", tmp_path)
+    monkeypatch.setenv("CHROMIUM", sys.executable)
+    assert pdf.main(check=True) == 0
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CHROMIUM")
+    assert pdf.main(check=True) == 1
+    assert capsys.readouterr().err.startswith("No Chromium was found to print with.")
+
+
 def test_without_pages_it_says_to_build_them(monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setenv("CHROMIUM", sys.executable)
     monkeypatch.setattr(pdf, "HTML", tmp_path)
     assert pdf.main() == 1
     assert capsys.readouterr().err == "There are no pages yet. Run: make book\n"

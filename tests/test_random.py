@@ -55,6 +55,13 @@ def test_an_offset_moves_every_seed(monkeypatch):
         random.generator(0)
 
 
+def test_the_state_of_a_gpu_that_the_environment_rules_out_is_not_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert list(random.state()) == ["cpu"]
+
+
 def test_a_state_comes_back():
     state = random.state()
     first = torch.rand(3)

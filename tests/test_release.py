@@ -18,8 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_version_is_one() -> None:
+    """The package has the next one while it is worked at; what is cited is the last release."""
+    assert aelib.__version__ == version(), "run: make install"
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert str(citation["version"]) == version() == aelib.__version__, "run: make install"
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## (\S+) · (\d{4}-\d\d-\d\d)$", text, re.MULTILINE)
+    assert newest
+    assert (str(citation["version"]), str(citation["date-released"])) == newest.groups()
 
 
 def test_the_changelog_is_of_releases_newest_first() -> None:
@@ -59,10 +64,11 @@ def replace(path: Path, old: str, new: str) -> None:
 
 
 def test_a_dirty_tree_is_no_release(book: Path) -> None:
-    (book / "new.txt").touch()
-    assert release.obstacles(book) == [
-        "Not committed: new.txt. Commit it or put it away; a release is a commit."
-    ]
+    replace(book / "pyproject.toml", "project", "project ")
+    for name in ("new.txt", "not a né.txt"):
+        (book / name).touch()
+    (said,) = release.obstacles(book)
+    assert said.startswith("Not committed: pyproject.toml, new.txt, not a né.txt. Commit it or put")
 
 
 @pytest.mark.parametrize("tag", ["v1.2.2", "1.2.3", "nonsense"])

@@ -15,21 +15,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import pytest
 import torch
 
 import aelib
 from aelib import figures, runtime
-from press import names
+from press import names, setup_cell
 
 PACKAGE = Path(aelib.__file__).parent
 # `runtime.machine` is the function of that name.
 machine_room = importlib.import_module("aelib.runtime.machine")
 ROOMS = (
     "checks",
-    "random",
     "runtime",
+    "random",
     "data",
     "models",
     "objectives",
@@ -72,7 +74,20 @@ def test_device_asked_for_must_be_here():
             runtime.device(name)
 
 
+@pytest.mark.parametrize("gpu", [torch.cuda, torch.backends.mps])
+@pytest.mark.parametrize(
+    ("told", "obeyed"),
+    [("true", True), ("1", True), ("Yes", True), ("false", False), ("0", False), ("", False)],
+)
+def test_the_environment_can_rule_out_a_gpu_that_is_reported(monkeypatch, gpu, told, obeyed):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is torch.cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: gpu is torch.backends.mps)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", told)
+    assert runtime.is_cpu(runtime.device()) is obeyed
+
+
 def test_double_precision_is_never_asked_of_apples_gpu(monkeypatch):
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert runtime.device().type == "mps"
@@ -460,6 +475,18 @@ def test_a_lesson_run_out_of_order_says_which_cell_it_needs():
 def test_an_unknown_lesson_is_refused():
     with pytest.raises(ValueError, match="did you mean '01_introduction'"):
         runtime.lesson("01_introductions")
+
+
+def test_what_the_head_of_the_set_up_cell_makes_is_no_lessons():
+    notebook = SimpleNamespace(
+        title="A title",
+        content=nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(f"{setup_cell.head()}import numpy as np\nfigure = 1")]
+        ),
+    )
+    assert names.made(notebook) == {
+        name: ["A title", "import importlib.metadata"] for name in ("np", "figure")
+    }
 
 
 def test_what_lessons_say_they_need_is_what_their_cells_make():

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
 
 from aelib import checks
 
+YES = ("y", "yes", "t", "true", "on", "1")  # as Accelerate reads its switches
+
 
 def device(name: str | torch.device | None = None, double: bool = False) -> torch.device:
     """The device asked for, else a GPU if torch sees one, else the CPU.
+
+    Where the environment's ACCELERATE_USE_CPU is true, a GPU is taken only if it is asked for: some
+    hosted Macs report one that cannot be used.
 
     Args:
         name: as torch names it; None to have one chosen.
@@ -24,6 +30,8 @@ def device(name: str | torch.device | None = None, double: bool = False) -> torc
     device(type='cpu')
     """
     if name is None:
+        if os.environ.get("ACCELERATE_USE_CPU", "").lower() in YES:
+            return torch.device("cpu")
         if torch.cuda.is_available():
             return torch.device("cuda")
         apple = torch.backends.mps.is_available() and not double

@@ -10,18 +10,16 @@ from importlib.resources import files
 from typing import Any
 
 from aelib import checks
-from aelib.runtime.machine import header, versions
+from aelib.runtime.machine import header
 
 
-def lesson(name: str, version: str | None = None) -> str:
+def lesson(name: str) -> str:
     """Begin a lesson, and say what it runs on.
 
     From here on a cell that lacks a name says which cell of the lesson makes it.
 
     Args:
         name: the notebook's, such as "01_introduction".
-        version: of aelib, that the notebook was made with. Where another is found, the words say
-            so and what to do.
 
     Raises:
         ValueError: for a lesson there is none of.
@@ -36,38 +34,17 @@ def lesson(name: str, version: str | None = None) -> str:
                 print(words, file=sys.stderr)
 
         shell.set_custom_exc((NameError,), explain)
-    return "\n\n".join(filter(None, [header(), _other_version(version), _raw_marks()]))
-
-
-def _other_version(wanted: str | None) -> str:
-    """What to say where the version found is not the notebook's own."""
-    found = versions().get("aelib", "of no version")
-    if wanted in (None, found):
-        return ""
-    # BOOK is the set-up cell's own name for the repository.
-    home = _address("Repository") or "BOOK"
-    return (
-        f"This page was made with aelib {wanted}; here is aelib {found}. Cards and numbers may "
-        "differ from the page's, and a cell may fail.\nTo have the page's own: on Colab, Runtime → "
-        "Disconnect and delete runtime, then begin again;\nelsewhere, "
-        f"pip install 'aelib[mnist,pretrained] @ git+{home}@v{wanted}' and restart the kernel"
-        f"{'; BOOK is the address above' if home == 'BOOK' else ''}."
-    )
+    return "\n\n".join(filter(None, [header(), _raw_marks()]))
 
 
 def _raw_marks() -> str:
     """On Colab: where to read what it shows as it is written, {cite} and the like."""
     if "google.colab" not in sys.modules:
         return ""
-    pages = _address("Book")
-    where = f"at {pages}" if pages else "on the book's own pages"
-    return f"Colab shows references and boxes in their source. Set, they stand {where}"
-
-
-def _address(what: str) -> str:
-    """The book's "Repository", or its pages, "Book"; "" where what is installed does not tell."""
     urls = metadata("aelib").get_all("Project-URL") or []
-    return next((url.split(", ", 1)[1] for url in urls if url.startswith(f"{what}, ")), "")
+    pages = (url.removeprefix("Book, ") for url in urls if url.startswith("Book, "))
+    where = next((f"at {page}" for page in pages), "on the book's own pages")
+    return f"Colab shows references and boxes in their source. Set, they stand {where}"
 
 
 def lacks(lesson: str, name: Any) -> str:

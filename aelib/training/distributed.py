@@ -54,12 +54,10 @@ def place(device: str | torch.device | None, precision: str) -> Place:
             here, or that differs from what `accelerate launch` gave this process.
     """
     from accelerate import PartialState
-    from accelerate.utils import parse_flag_from_env
 
     checks.choice(precision, "precision", PRECISIONS)
     # Without its word several processes on CPUs would not know of each other.
-    cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or runtime.is_cpu(runtime.device())
-    state = PartialState(cpu=cpu)
+    state = PartialState(cpu=runtime.is_cpu(runtime.device()))
     given = runtime.device(state.device)
     here = given if device is None else runtime.device(device)
     if state.num_processes > 1 and here.type != given.type:
