@@ -50,7 +50,7 @@ CLAIM = Claim(
         "U-Net, leftover, output, untrained",
     ),
     fails_when="The net is a U-Net without skips: little noise comes back of it before training or "
-    "after, but few of those searches arrive. And a search that goes on finds more of it in any net.",
+    "after, but few of those searches arrive. A search that goes on finds more of it in any net.",
     rule_changed="2026-11-26",
     seen_before="first run",
 )
