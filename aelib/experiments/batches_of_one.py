@@ -17,8 +17,8 @@ from aelib.experiments.skips import RECIPE
 
 CLAIM = Claim(
     id="3.12",
-    statement="With batches of one, batch normalisation takes away each image's own brightness and "
-    "contrast: on noise with a mean of each image's own a copier gains more with it than without.",
+    statement="With batches of one, batch normalisation lets a copier gain on noise with a mean of "
+    "each image's own, for it takes away the image's own brightness and contrast.",
     source="Badger's code, batches of one; this chapter",
     reading="own mean, one − none",
     measure="gain under the mix whose noise has a mean of each image's own: statistics of one "
