@@ -18,7 +18,7 @@ from laboratory import CLAIM, by_process, made, plain, put
 
 import aelib as ae
 from aelib import experiments, random
-from aelib.claims import EARLIER
+from aelib.claims import EARLIER, above
 from aelib.experiments import (
     digit_diffusion,
     judge,
@@ -96,6 +96,13 @@ def test_a_kept_run_is_stale_when_the_short_run_gives_something_else(laboratory,
     (line,) = experiments.stale("9.1", other, tmp_path)
     assert "claim 9.1, kappa: the short run gives 1.1" in line
     assert "measure 9.1" in line
+    rounded = CLAIM.read(plain(3, value=1.0005).readings)  # as other kernels may
+    assert experiments.stale("9.1", rounded, tmp_path) == []
+    shown = dataclasses.replace(CLAIM, supported={"identity": above(0.5)}, reading="identity")
+    shown = dataclasses.replace(shown, controls=["more"], also=["kappa"])
+    laboratory(made(plain, claims=(shown,)))  # nothing hangs on kappa now
+    assert experiments.stale("9.1", other, tmp_path) == []
+    laboratory(made(plain))
     assert experiments.stale("9.1", {"identity": today["identity"]}, tmp_path) == []
     assert experiments.stale("9.1", {}, tmp_path / "nowhere") == []
 

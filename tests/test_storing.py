@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aelib import data, measures, runtime
-from aelib.experiments import storing, two_clocks
+from aelib.experiments import copier_and_denoiser, storing, two_clocks
 
 DIGITS = data.load("digits")
 SETS = [DIGITS.take(n, seed=seed).train for n, seed in ((4, 0), (4, 1), (4, 2))]
@@ -68,3 +68,11 @@ def test_nets_are_compared_where_they_miss_as_much():
 def test_a_clock_that_never_strikes_gives_its_last_step():
     reached = np.array([[False, True, True], [False, False, False]])
     assert two_clocks.first_time(reached, [1, 10, 100]).tolist() == [10, 100]
+
+
+def test_a_net_that_passes_on_more_than_it_gets_has_a_break_even_all_the_same():
+    images = DIGITS.test[:4]
+    twice = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 64, bias=False))
+    torch.nn.init.eye_(twice[1].weight).data.mul_(2)
+    net = torch.nn.Sequential(*twice, torch.nn.Unflatten(1, (1, 8, 8)))
+    assert copier_and_denoiser.break_even([net], images, [0.01]) == [1.0]

@@ -147,13 +147,15 @@ def over_strengths(nets: Sequence, images: Tensor) -> Tensor:
 
 
 def break_even(nets: Sequence[nn.Module], images: Tensor, errors: Sequence[float]) -> list[float]:
-    """σ* of each net, with the transmission τ that it has at that very σ*."""
+    """σ* of each net, with the transmission τ that it has at that very σ*; at most 1, the whole
+    range of an image, for a net that passes on more than it gets, whatever the noise.
+    """
     result = []
     for net, error in zip(nets, errors, strict=True):
         sigma = float(error) ** 0.5
         for _ in range(8):  # τ hardly moves with σ
             tau = float(measures.transmission(net, images, sigma).mean())
-            sigma = measures.break_even_noise(error, tau)
+            sigma = min(measures.break_even_noise(error, tau), 1.0)
         result.append(sigma)
     return result
 
