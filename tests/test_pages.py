@@ -324,6 +324,7 @@ def texts(root: Path) -> list[Path]:
         path
         for path in root.rglob("*")
         if path.is_file() and path.suffix in endings
+        if not path.name.startswith(".coverage")  # what `make unit` leaves
         if not any(
             part in skip or part.endswith(("_cache", ".egg-info"))
             for part in path.relative_to(root).parts
