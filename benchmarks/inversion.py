@@ -32,7 +32,7 @@ import aelib as ae
 from aelib import random, runtime
 from aelib.inversion.descent import reference_noise
 
-STEPS = 150  # of the engine
+STEPS = 400  # of the engine
 PHOTOS = ("astronaut", "chelsea", "coffee")
 STARTS = {"published": 1.0, "paled": 0.1}  # what is left of the contrast of N(0.7, 1/20)
 FACTORS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)  # on the published step size, for its best-tuned form

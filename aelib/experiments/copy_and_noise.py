@@ -186,6 +186,6 @@ EXPERIMENT = Experiment(
     claims=(COPIED, DENOISED),
     run=run,
     short={"seeds": 3, "steps": 1, "draws": 1, "n": 36, "components": 2, "lengths": [2, 3, 2]},
-    full={"seeds": 6, "steps": 6000, "draws": 1, "lengths": [30, 200, 50]},
+    full={"seeds": 6, "steps": 6000, "draws": 2, "lengths": [30, 200, 50]},
     picture=picture,
 )

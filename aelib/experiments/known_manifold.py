@@ -485,6 +485,6 @@ EXPERIMENT = Experiment(
     claims=(LINE, WALK, MEAN),
     run=run,
     short={"seeds": 3, "steps": 5, "walkers": 8, "walk": 3},
-    full={"seeds": 6, "steps": 6000, "walkers": 192, "walk": 300},
+    full={"seeds": 10, "steps": 6000, "walkers": 192, "walk": 300},
     picture=picture,
 )

@@ -11,6 +11,7 @@ from aelib import data, figures, fit, inversion, measures, models, random
 from aelib.claims import Claim, above, below, between
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
+from aelib.experiments.noisy_input_read_back import arrived
 
 GAUSSIAN = Claim(
     id="3.8",
@@ -109,8 +110,7 @@ def leftovers(
     """`NUMBERS` for each layer, (numbers, layers).
 
     f, g and kurtosis are over the images whose search has arrived, all at once, and over all images
-    where none has; the others are of the median image. A search has arrived if m_g/m_r < .01, or if
-    f changed by less than 2 % in the second half of its evaluations.
+    where none has; the others are of the median image.
     """
     plain = inversion.Recipe(parameterization=inversion.Pixels(), init_contrast=1.0, steps=search)
     half = [search // 2]
@@ -130,9 +130,8 @@ def leftovers(
         left = found.images[0] - images
         f_half = (found.trace["m_i"][0, :, 1] / found.m_i_start[0]).square()
         change = (found.leftover[0] / f_half.clamp_min(1e-12) - 1).abs()
-        relative = found.m_g[0] / found.m_r[0]
-        arrived = (relative < 0.01) | (change < 0.02)
-        counted = arrived if arrived.any() else ~arrived
+        there = arrived(found)
+        counted = there if there.any() else ~there
         start_left, end_left = before[counted], left[counted]
         energy = start_left.square().sum()
         rows.append(
@@ -143,8 +142,8 @@ def leftovers(
                 float(found.leftover.median()),
                 float(f_half.median()),
                 float(change.median()),
-                float(relative.median()),
-                float(arrived.float().mean()),
+                float(found.ratio.median()),
+                float(there.float().mean()),
             ]
         )
     return torch.tensor(rows).T
