@@ -30,9 +30,9 @@ CLAIM = Claim(
     "than the image has draws better than one of many more.",
     source="Badger's page, section 4",
     reading="widest / best inside",
-    measure="Fréchet distance of samples with a middle of 512 numbers, over that with the best of "
-    "4, 8 and 16, which the other seeds have chosen; dense nets of 8 × 8 digits without skips that "
-    "answer with the image",
+    measure="Fréchet distance, mean of two draws, with a middle of 512 numbers, over that with the "
+    "best of 4, 8 and 16, which the other seeds have chosen; dense nets of 8 × 8 digits without "
+    "skips that answer with the image",
     supported={
         "widest / best inside": above(1.1),
         "narrowest / best inside": above(1.1),
@@ -56,9 +56,9 @@ CLAIM = Claim(
         "widest / Gaussian",
     ),
     fails_when="A wide middle is free to leave out what it does not need: the wider the middle, "
-    "the less it is asked to represent.",
-    rule_changed="2026-11-26",
-    seen_before="nothing",
+    "the less it is asked to represent. And a wider net can do more, whatever it represents.",
+    rule_changed="2026-11-27",
+    seen_before="first run",
 )
 
 
@@ -127,7 +127,7 @@ def leftover(model: DenseDenoiser, time: int) -> float:
 def run(seeds: int, steps: int, batch_size: int, n: int, walk: int) -> Result:
     """Fréchet distance and what is left at the middle, by size of the middle and seed."""
     readings: dict = {}
-    far, again, drawn = {}, {}, {}
+    far, once, again, drawn = {}, {}, {}, {}
     for size in SIZES:
         nets = models.replicate(lambda size=size: DenseDenoiser(digits().shape, size), seeds)
         fit(
@@ -144,7 +144,8 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int) -> Result:
             torch.stack([draw(net, n, start + seed, walk) for seed, net in enumerate(nets)])
             for start in (0, 50)
         )
-        far[size], again[size] = frechet(first), frechet(second)
+        once[size], again[size] = frechet(first), frechet(second)
+        far[size] = (once[size] + again[size]) / 2
         readings[f"middle of {size}", "Fréchet"] = far[size]
         for words, time in TIMES.items():
             left = [leftover(net, time) for net in nets]
@@ -159,7 +160,7 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int) -> Result:
         "widest / best inside": far[SIZES[-1]] / best,
         "narrowest / best inside": far[SIZES[0]] / best,
         "best inside, numbers": torch.tensor(INSIDE)[chosen],
-        "another draw / widest": again[SIZES[-1]] / far[SIZES[-1]],
+        "another draw / widest": again[SIZES[-1]] / once[SIZES[-1]],
         "widest / Gaussian": far[SIZES[-1]] / frechet(gaussian.unflatten(-1, digits().shape)),
     }
     named = {label(key): values for key, values in readings.items()}  # as a kept run has them

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 PARTS_MATTER = Claim(
     id="4.7",
-    statement="Of the U-Net's parts, skips and attention both matter for its samples.",
+    statement="Of the parts of a U-Net that answers with the clean image, skips and attention both "
+    "matter for its samples.",
     source="Badger's page, section 4",
     reading="no skips / whole",
     measure="Fréchet distance without skips, over that of the whole net, same seed and "

@@ -23,31 +23,39 @@ from aelib.training import History
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NO_COPY = -0.03  # of nearest / second nearest, less that of real digits
 GENERATES = Claim(
     id="4.6",
     statement="A U-Net with attention, trained here as a diffusion model, generates digits: "
     "better ones than a mixture of Gaussians in pixels, and no copies.",
     source="Badger's page, section 4; Ho et al. 2020",
-    reading="net − mixture",
-    measure="Fréchet distance of 500 samples from the training images, less that of 500 from a "
-    "mixture in their 50 leading directions, of 10, 20 or 40 Gaussians, whichever is best",
+    reading="net − tuned mixture",
+    measure="Fréchet distance of 500 samples from the training images, less that of 500 from the "
+    "best mixture of Gaussians in up to 200 leading directions whose samples are no copies either",
     unit="squared feature units",
     units="nets, with 500 digits drawn from each",
     supported={
+        "net − tuned mixture": below(0),
         "net − mixture": below(0),
         "net − Gaussian": below(0),
-        "nearest / second, net − real": above(-0.03),
+        "nearest / second, net − real": above(NO_COPY),
         ("net", "entropy"): above(2.1),
     },
-    conditional={"net − Gaussian": below(0), "nearest / second, net − real": above(-0.03)},
+    conditional={
+        "net − mixture": below(0),
+        "net − Gaussian": below(0),
+        "nearest / second, net − real": above(NO_COPY),
+    },
     controls=(
         ("real, held out", "Fréchet"),
+        ("tuned mixture", "Fréchet"),
         ("mixture", "Fréchet"),
         ("Gaussian", "Fréchet"),
         ("white noise", "Fréchet"),
         ("mean image", "Fréchet"),
         ("training images + noise", "Fréchet"),
         ("real, held out", "nearest / second"),
+        ("tuned mixture", "nearest / second"),
         ("training images + noise", "nearest / second"),
         ("white noise", "confidence"),
         ("mean image", "confidence"),
@@ -60,9 +68,10 @@ GENERATES = Claim(
         ("real, held out", "confidence"),
         "floor",
     ),
-    condition="Better than one Gaussian only: a mixture of them does as well.",
+    condition="Better than a mixture of 40 Gaussians in 50 directions; one in more directions does "
+    "as well.",
     fails_when="Training is stopped early.",
-    rule_changed="2026-11-26",
+    rule_changed="2026-11-27",
     seen_before="first run",
 )
 
@@ -70,13 +79,14 @@ N = 500  # digits in a drawn set
 SCHEDULE = objectives.cosine_schedule(200)
 TARGET = "image"  # taught to answer with the noise a net as long trained drew a grid beside digits
 SHAPE = (1, 28, 28)
-DIRECTIONS = 50  # in which the mixture is fitted; in 100 it came to 140, where the net has 73
+DIRECTIONS = 50  # in which the book's mixture in pixels is fitted; more of them draw better
 NODES = ("encoder.1", "mid", "decoder.0", "output")
 TIMES = {"little noise": 20, "much noise": 120}
 
 NAMES = {  # what the figure shows, and calls it
     "real, held out": "real, held out",
     "net": "the U-Net",
+    "tuned mixture": "tuned mixture",
     "mixture": "mixture",
     "Gaussian": "one Gaussian",
     "training images + noise": "training + noise",
@@ -118,16 +128,16 @@ def draw(model: nn.Module, n: int = N, seed: int = 0, steps: int = 20) -> Tensor
 
 
 @cache
-def directions() -> tuple[Tensor, Tensor]:
+def directions(number: int = DIRECTIONS) -> tuple[Tensor, Tensor]:
     """The mean digit (d,) and the principal directions in which a mixture is fitted (k, d)."""
-    mean, found, _ = measures.principal_directions(digits().train, DIRECTIONS)
+    mean, found, _ = measures.principal_directions(digits().train, number)
     return mean, found
 
 
 @cache
-def density(components: int) -> Callable[[int, int], Tensor]:
-    """A mixture of Gaussians in pixels, as draw(n, seed) → (n, 1, 28, 28), clipped."""
-    mean, along = directions()
+def density(components: int, number: int = DIRECTIONS) -> Callable[[int, int], Tensor]:
+    """A mixture of Gaussians in so many directions, as draw(n, seed) → (n, 1, 28, 28), clipped."""
+    mean, along = directions(number)
     codes = (digits().train.flatten(1) - mean) @ along.T
     fitted = sampling.fit_code(codes, components, n_init=1)
 
@@ -139,15 +149,31 @@ def density(components: int) -> Callable[[int, int], Tensor]:
 
 def best_mixture(components: Sequence[int], n: int = N) -> int:
     """Of these numbers of Gaussians the one whose draws come nearest to the training images."""
-
-    def distance(number: int) -> float:
-        sets = torch.stack([density(number)(n, 1000 + seed) for seed in range(3)])
-        return float(frechet(sets).mean())
-
-    return min(components, key=distance)
+    return tuned_mixture([(number, DIRECTIONS) for number in components], n, copies=True)[0]
 
 
-def controls(seed: int, components: int, n: int = N) -> dict[str, Tensor]:
+def tuned_mixture(
+    mixtures: Sequence[tuple[int, int]], n: int = N, copies: bool = False
+) -> tuple[int, int]:
+    """Of Gaussians and directions the pair whose draws come nearest to the training images.
+
+    Unless `copies` may count, of those that draw no copies, if there are any: none whose draws lie
+    nearer to one training image, beside the next, than real digits do.
+    """
+    real = scores(controls(1000, 1, n)["real, held out"][None])["nearest / second"]
+
+    def rank(pair: tuple[int, int]) -> tuple[bool, float]:
+        sets = torch.stack([density(*pair)(n, 1000 + seed) for seed in range(3)])
+        found = scores(sets)
+        copied = bool((found["nearest / second"] - real).mean() < NO_COPY)
+        return copied and not copies, float(found["Fréchet"].mean())
+
+    return min(((count, number) for count, number in mixtures), key=rank)
+
+
+def controls(
+    seed: int, components: int, n: int = N, tuned: tuple[int, int] | None = None
+) -> dict[str, Tensor]:
     """Sets of images that no net has drawn."""
     train, source = digits().train, random.generator(seed)
     white = random.normal((n, *SHAPE), train, source)
@@ -161,6 +187,8 @@ def controls(seed: int, components: int, n: int = N) -> dict[str, Tensor]:
         "mean image": train.mean(0) + 0.01 * white,
         "training images + noise": chosen + 0.2 * white,
     }
+    if tuned:
+        sets["tuned mixture"] = density(*tuned)(n, seed)
     return {name: images.clamp(0, 1) for name, images in sets.items()}
 
 
@@ -240,16 +268,21 @@ def run(
     steps: int,
     batch_size: int,
     components: Sequence[int],
+    mixtures: Sequence[tuple[int, int]],
     images: int,
     n: int = N,
     walk: int = 20,
 ) -> Result:
-    """Scores of nets' samples and of the controls; spectra of the first's layers on `images`."""
+    """Scores of nets' samples and of the controls; spectra of the first's layers on `images`.
+
+    `components` are tried for the mixture in `DIRECTIONS`, and `mixtures`, pairs of Gaussians and
+    directions, for the tuned one.
+    """
     nets = models.replicate(build, seeds)
     train(nets, steps, batch_size, lr=3e-3, ema=0.998)
-    number = best_mixture(components, n)
+    number, tuned = best_mixture(components, n), tuned_mixture(mixtures, n)
     sets = [
-        {"net": draw(model, n, seed, walk), **controls(seed, number, n)}
+        {"net": draw(model, n, seed, walk), **controls(seed, number, n, tuned)}
         for seed, model in enumerate(nets)
     ]
     model = nets[0]
@@ -263,6 +296,7 @@ def run(
         for quantity in ("Fréchet", "nearest / second")
     )
     readings |= {
+        "net − tuned mixture": far["net"] - far["tuned mixture"],
         "net − mixture": far["net"] - far["mixture"],
         "net − Gaussian": far["net"] - far["Gaussian"],
         "nearest / second, net − real": ratio["net"] - ratio["real, held out"],
@@ -276,6 +310,7 @@ def run(
         },
         "floor": float(readings["floor"].mean()),
         "components": number,
+        "tuned": tuned,
         "spectra": spectra(model, images) if images else {},
         "net": halved(model),
     }
@@ -350,8 +385,10 @@ def spectra_picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(GENERATES,),
     run=run,
-    short={"seeds": 3, "steps": 4, "batch_size": 8, "components": [2, 3], "images": 0, "n": 40,
-           "walk": 4},
-    full={"seeds": 6, "steps": 3000, "batch_size": 32, "components": [10, 20, 40], "images": 4},
+    short={"seeds": 3, "steps": 4, "batch_size": 8, "components": [2, 3],
+           "mixtures": [[2, 50], [2, 60]], "images": 0, "n": 40, "walk": 4},
+    full={"seeds": 6, "steps": 5000, "batch_size": 32, "components": [10, 20, 40],
+          "mixtures": [[40, 50], [40, 100], [160, 100], [80, 200], [160, 200], [240, 200]],
+          "images": 4},
     picture=picture,
 )  # fmt: skip

@@ -44,8 +44,8 @@ ARRIVED = (
 
 UNTRAINED = Claim(
     id="4.27",
-    statement="Before any training ResNet-50 loses a photograph with depth, and ViT-L/16 keeps it "
-    "to its last block.",
+    statement="Before any training our search finds no photograph in ResNet-50's last stage, and "
+    "finds it in ViT-L/16's last block.",
     source="this chapter; of untrained vision transformers, Badger's page on them",
     reading=(*LATE, "f"),
     measure="leftover f at the last stage of ResNet-50 with random weights and the statistics of "
@@ -71,7 +71,8 @@ UNTRAINED = Claim(
     ratios=((*LATE, "f / thumbnail's"),),
     units="photographs",
     fails_when="It is said of what the layer has lost rather than of what our search finds: late "
-    "in ResNet-50 the picture hardly leaves grey.",
+    "in ResNet-50 the picture hardly leaves grey. Or the net is read as it is built: here its "
+    "normalisation has the statistics of photographs.",
     rule_changed="2026-11-26",
     seen_before="first run",
 )

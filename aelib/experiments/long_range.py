@@ -50,7 +50,7 @@ CLAIM = Claim(
 DEPTH = Claim(
     id="4.28",
     statement="A U-Net of more maps draws the parts and not how they belong together; one of more "
-    "levels brings the order back.",
+    "levels, and with them of more parameters, brings the order back.",
     source="Badger's page: a wide U-Net, and one level more",
     reading="halved twice − wider",
     measure="share of samples whose marks in two opposite corners are alike, of a net that halves "

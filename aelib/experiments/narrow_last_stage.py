@@ -15,6 +15,7 @@ from aelib.experiments.keeping import Result
 
 NARROW, WIDE = 16, 256  # features, of an image's 768 numbers
 POORER = f"leftover − mean colour, {NARROW} features"
+GAP = f"gap, true labels, {NARROW} features"
 AS_MUCH = f"gap, {NARROW} features − {WIDE} features"
 BY_HEART = f"training accuracy, shuffled labels, {NARROW} features"
 CLAIM = Claim(
@@ -22,11 +23,10 @@ CLAIM = Claim(
     statement="A last stage from which nothing of the picture can be read back does not keep a "
     "classifier from overfitting.",
     source="Badger's page, section 4, after Badger (2022), arXiv 2211.09639",
-    reading=AS_MUCH,
-    measure="training less test accuracy of nets whose last stage has 16 features, less that of "
-    "nets with 256 there, true labels",
-    supported={POORER: above(0), AS_MUCH: above(-0.05), BY_HEART: above(0.95)},
-    conditional={POORER: above(0), AS_MUCH: above(-0.05)},
+    reading=GAP,
+    measure="training less test accuracy of nets whose last stage has 16 features, true labels",
+    supported={POORER: above(0), GAP: above(0.3), AS_MUCH: above(-0.05), BY_HEART: above(0.95)},
+    conditional={POORER: above(0), GAP: above(0.3), AS_MUCH: above(-0.05)},
     condition="the labels are true; that such nets learn shuffled ones by heart was not shown",
     controls=(
         "mean colour",
@@ -38,7 +38,6 @@ CLAIM = Claim(
         f"gap, shuffled labels, {WIDE} features",
     ),
     also=(
-        f"gap, true labels, {NARROW} features",
         f"gap, true labels, {WIDE} features",
         f"leftover, true labels, {NARROW} features",
         f"leftover, true labels, {WIDE} features",
@@ -49,7 +48,7 @@ CLAIM = Claim(
     ),
     fails_when="The last stage is so narrow that the training images cannot be told apart in it: "
     "with 4 features some nets do not fit, and what they do not fit they do not overfit.",
-    rule_changed="2026-11-26",
+    rule_changed="2026-11-27",
     seen_before="first run",
 )
 

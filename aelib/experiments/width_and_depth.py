@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 CLAIM = Claim(
     id="4.5",
-    statement="A ReLU layer as wide as the input loses some of it for certain; one three times as "
-    "wide can be read back whole; and deeper nets need more width.",
+    statement="A ReLU layer as wide as the input, with random weights and no biases, loses some of "
+    "an image; one three times as wide can be read back whole; and deeper nets need more width.",
     source="Badger's page, section 4; this chapter",
     reading=("rank", "ReLU", "width 1", "depth 1"),
-    measure="rank of the Jacobian of one ReLU layer as wide as the input, as a share of the "
-    "input's elements",
+    measure="rank of the Jacobian of one ReLU layer as wide as the input, at one image, as a share "
+    "of the image's elements",
     supported={
         ("rank", "ReLU", "width 1", "depth 1"): below(0.8),
         ("rank", "ReLU", "width 3", "depth 1"): above(0.99),
@@ -41,7 +41,8 @@ CLAIM = Claim(
         ("leftover", "linear", "width 3", "depth 8"),
     ),
     fails_when="There is no ReLU: a smooth activation needs hardly more than one unit for each "
-    "pixel. And in wide deep nets the poor picture is the search's, for their rank is full.",
+    "pixel. Or the weights are chosen: the identity and a ReLU give any picture back. And in wide "
+    "deep nets the poor picture is the search's, for their rank is full.",
 )
 
 WIDTHS, DEPTHS = (1, 2, 3, 8), (1, 2, 4, 8)
