@@ -88,7 +88,7 @@ def ex_5_linear(answer: Any) -> None:
 
 
 def ex_5_generate(answer: Any) -> None:
-    """500 pictures, (500, 1, 28, 28): nearer to digits than a mixture in pixels, and no copies."""
+    """500 pictures, (500, 1, 28, 28): nearer to digits than a mixture of 40, and no copies."""
     from aelib.experiments.digit_diffusion import density
     from aelib.experiments.judge import digits, frechet
 
@@ -103,8 +103,8 @@ def ex_5_generate(answer: Any) -> None:
     )
     here, rival = float(frechet(mine)), float(frechet(density(40)(500, 0)))
     assert here < rival, (
-        f"Its Fréchet distance is {here:.0f}, that of forty Gaussians in pixels {rival:.0f}. Train "
-        "longer, take a code of other width, or more Gaussians."
+        f"Its Fréchet distance is {here:.0f}, that of forty Gaussians in 50 directions of the "
+        f"pixels {rival:.0f}. Train longer, take a code of other width, or more Gaussians."
     )
 
 

@@ -31,8 +31,9 @@ MANY = Claim(
     "has: one before training, many after.",
     source="Radhakrishnan et al. 2020, Fumero et al. 2026",
     reading="attractors, 4,000 digits",
-    measure="fixed points of z → E(D(z)) that draw their surroundings, found by Newton's method "
-    "from a lattice over the square of the codes; 4,000 digits of 28 × 28, at the end of training",
+    measure="fixed points of z → E(D(z)) that draw their surroundings, at least: those that "
+    "Newton's method finds from a lattice over the square of the codes; 4,000 digits of 28 × 28, "
+    "at the end of training",
     units="nets",
     supported={
         "attractors, 4,000 digits": above(10),
@@ -53,9 +54,10 @@ MANY = Claim(
 )
 TAUGHT = Claim(
     id="5.18",
-    statement="Applied again and again, a copier ends on digits it was taught if it was taught "
-    "twenty, and on pictures it was never shown if it was taught 4,000.",
-    source="Radhakrishnan et al. 2020, Fumero et al. 2026; chapter 2",
+    statement="Applied again and again, a copier with a code of two ends on digits it was taught "
+    "where it was taught twenty, which it can copy, and on none where it was taught 4,000, which "
+    "it cannot.",
+    source="Radhakrishnan et al. 2020, Fumero et al. 2026",
     reading="H, 20 digits",
     measure="H, share of held-out digits that the net, applied 400 times, takes to a training "
     "image; both seen in the net's 32 directions",
@@ -65,7 +67,8 @@ TAUGHT = Claim(
     condition="Taught twenty, fewer than half of the walks end on one of them.",
     refuted={"H, 20 digits": below(0.05)},
     controls=("before training, H, 20 digits", "before training, H, 4,000 digits"),
-    fails_when="The code has two numbers, so the net cannot hold many images apart in it.",
+    fails_when="Of 4,000 digits nothing else could come: through a code of two numbers the net "
+    "copies none of them, and what it cannot copy it cannot end on.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )

@@ -27,11 +27,12 @@ CLAIM = Claim(
         "effective rank, code ÷ pixels": below(0.8),
     },
     conditional={
+        "directions, code ÷ pixels": below(1),
         "directions, share of the code": below(0.25),
         "directions, code ÷ untrained": below(1),
     },
-    condition="So are the data: it needs no fewer directions than the pixels do.",
-    refuted={"directions, share of the code": above(0.5)},
+    condition="It needs fewer directions than the pixels do, but not by a fifth.",
+    refuted={"directions, code ÷ pixels": above(1)},
     controls=("pixels, directions", "untrained, directions"),
     also=("directions, code", "effective rank, code", "slopes above a tenth of the largest"),
     ratios=(
@@ -41,7 +42,7 @@ CLAIM = Claim(
     ),
     fails_when="It is compared with the data: digits are low-dimensional before any net has seen "
     "them.",
-    rule_changed="2026-11-26",
+    rule_changed="2026-11-27",
     seen_before="first run",
 )
 

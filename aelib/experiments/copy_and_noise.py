@@ -54,9 +54,13 @@ DENOISED = Claim(
         "denoiser, new noise ÷ noise kept": above(1.5),
         "copier, noise kept ÷ Gaussian": above(1),
     },
-    conditional={"denoiser, noise kept ÷ Gaussian": below(1)},
+    conditional={
+        "denoiser, noise kept ÷ Gaussian": below(1),
+        "denoiser, new noise ÷ noise kept": below(1),
+    },
     refuted={"denoiser, noise kept ÷ Gaussian": above(1)},
-    condition="The denoiser draws; that both halves are needed was not shown.",
+    condition="With a denoiser the loop draws better than one Gaussian; but to put its own noise "
+    "back makes it worse, not better.",
     controls=("copier, noise kept ÷ Gaussian", "denoiser, noise kept ÷ mixture"),
     also=(
         "denoiser, noise kept",
@@ -71,9 +75,10 @@ DENOISED = Claim(
         "denoiser, new noise ÷ noise kept",
         "copier, noise kept ÷ Gaussian",
     ),
-    fails_when="Either half is missing: a copier has nothing to follow, and with new noise each "
-    "step averages again.",
-    rule_changed="2026-11-26",
+    fails_when="The net has only learned to copy. And drawing means no more here than to be better "
+    "than one Gaussian: a mixture of 40 in 50 directions is better than the loop that keeps its "
+    "noise.",
+    rule_changed="2026-11-27",
     seen_before="first run",
 )
 

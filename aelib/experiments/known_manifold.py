@@ -58,12 +58,13 @@ LINE = Claim(
     fails_when="The code is wide: what lies half-way between two of its codes is what lies "
     "half-way between two pictures.",
     rule_changed="2026-11-26",
-    seen_before="nothing",
+    seen_before="first run",
 )
 WALK = Claim(
     id="5.11",
-    statement="Noise and denoising walk along the manifold: the denoiser takes away what leads off "
-    "it and leaves what leads along it. Noise and copying do not.",
+    statement="Noise in pixels and denoising walk along the manifold: the denoiser takes away what "
+    "leads off it and leaves what leads along it. Noise in pixels and a wide copier do not; a "
+    "copier with its noise in a code of two stays near it too.",
     source="Badger's page; Alain and Bengio 2014; chapter 5",
     reading=("denoiser", "off the manifold, 100 steps"),
     measure="distance to the manifold after 100 times noise of deviation 1 and denoising, as a "
@@ -73,13 +74,14 @@ WALK = Claim(
         ("denoiser", "noise taken away along"): below(0.3),
         ("denoiser", "off the manifold, 100 steps"): below(0.5),
         ("copier", "off the manifold, 100 steps"): above(0.8),
+        ("code of 2, noise in code", "off the manifold, 100 steps"): below(0.5),
     },
     conditional={
         ("denoiser", "noise taken away across"): above(0.9),
         ("denoiser", "noise taken away along"): below(0.3),
         ("denoiser", "off the manifold, 100 steps"): below(0.5),
     },
-    condition="Of the denoiser: the copier's walk was not shown to lead off.",
+    condition="Of the denoiser: of the copiers' walks one was not shown to go as said.",
     controls=(
         ("smooth change as far", "off the manifold, 100 steps"),
         ("blur, as accurate", "off the manifold, 100 steps"),
@@ -91,22 +93,21 @@ WALK = Claim(
         ("copier", "noise taken away across"),
         ("copier", "noise taken away along"),
         ("code of 2", "off the manifold, 100 steps"),
-        ("code of 2, noise in code", "off the manifold, 100 steps"),
         ("denoiser", "place moved, 100 steps"),
         ("code of 2, noise in code", "place moved, 100 steps"),
     ),
-    fails_when="The net has only learned to copy, or the noise is stronger than it was taught.",
-    rule_changed="2026-11-26",
-    seen_before="nothing",
+    fails_when="A wide net has only learned to copy, or the noise is stronger than it was taught.",
+    rule_changed="2026-11-27",
+    seen_before="first run",
 )
 MEAN = Claim(
     id="5.12",
-    statement="A walk keeps the data as its stationary distribution if it draws from P(x | x̃); one "
-    "that goes to the mean, as a denoiser does, shrinks to the middle.",
+    statement="A walk that draws from P(x | x̃) keeps the data's spread; one that goes to the exact "
+    "mean loses some of it, and so does a denoiser's.",
     source="Bengio et al. 2013, of draws; chapter 5, of means",
-    reading=("denoiser", "spread"),
+    reading=("exact mean", "spread"),
     measure="variance of the walkers' places over that of the data's, after 100, 200 and 300 times "
-    "noise of deviation 1 and denoising",
+    "noise of deviation 1 and a step to the exact mean",
     supported={
         ("exact draw", "spread"): between(0.9, 1.1),
         ("exact mean", "spread"): below(1),
@@ -120,9 +121,9 @@ MEAN = Claim(
     ),
     units="nets, and draws of the exact walks",
     fails_when="The data are spread evenly and the noise is weak: then mean and draw differ at "
-    "their border alone.",
-    rule_changed="2026-11-26",
-    seen_before="prototype",
+    "their border alone. What a denoiser loses may be its errors' doing.",
+    rule_changed="2026-11-27",
+    seen_before="first run",
 )
 
 SIGMA = 1.0  # of the noise that the denoiser is taught and the walks add

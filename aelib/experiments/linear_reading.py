@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CLAIM = Claim(
     id="5.2",
-    statement="The code is a better place than pixels for a linear reader.",
+    statement="A copier's code is a better place than pixels for a linear reader.",
     source="what is commonly said; chapter 5",
     reading="copier − pixels, 10 labels a class",
     measure="test digits read right with ten labels a class, copier's code minus pixels",

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 CLAIM = Claim(
     id="5.4",
-    statement="Walking by encoding, adding noise and decoding moves along the manifold of digits.",
+    statement="Walking by encoding, adding noise and decoding in a narrow code moves along the "
+    "manifold of digits.",
     source="Badger's page; chapter 5",
     reading="changed class, 30 steps",
     measure="share of walkers that have changed class after 30 steps, code of 16, noise of a fifth "

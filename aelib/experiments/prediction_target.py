@@ -24,9 +24,9 @@ CLOCKS, SKIPS = ("told", "not told"), ("skip", "no skip")
 
 TARGET_DECIDES = Claim(
     id="4.13",
-    statement="A copy of the input at the output helps a net that is to answer with the noise, "
-    "and one that is to answer with the clean image does without: what imperfect representation "
-    "is worth to a generator depends on what it is asked.",
+    statement="Skips help a net that is to answer with the noise, and one that is to answer with "
+    "the clean image does without: what imperfect representation is worth to a generator depends "
+    "on what it is asked.",
     source="Badger's page, section 4; Salimans and Ho 2022",
     reading=("noise", "no skip / skip"),
     measure="Fréchet distance of samples without the skip, over that with it, same seed: nets of "
@@ -67,8 +67,9 @@ TARGET_DECIDES = Claim(
 )
 CLOCK = Claim(
     id="4.22",
-    statement="A diffusion model that is not told the time still draws digits where it answers "
-    "with the clean image, and fails where it answers with the noise.",
+    statement="A diffusion model that is not told the time draws digits about as well as one "
+    "that is where it answers with the clean image, and much worse where it answers with the "
+    "noise.",
     source="Badger's page, section 4: “currently unclear why”",
     reading=("noise", "not told / told"),
     measure="Fréchet distance of samples of a net that is not told the time, over that of one that "
