@@ -387,7 +387,7 @@ EXPERIMENT = Experiment(
     run=run,
     short={"seeds": 3, "steps": 4, "batch_size": 8, "components": [2, 3],
            "mixtures": [[2, 50], [2, 60]], "images": 0, "n": 40, "walk": 4},
-    full={"seeds": 6, "steps": 5000, "batch_size": 32, "components": [10, 20, 40],
+    full={"seeds": 6, "steps": 4000, "batch_size": 32, "components": [10, 20, 40],
           "mixtures": [[40, 50], [40, 100], [160, 100], [80, 200], [160, 200], [240, 200]],
           "images": 4},
     picture=picture,
