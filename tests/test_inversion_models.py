@@ -537,6 +537,47 @@ def test_an_image_for_which_it_is_not_finite_is_named():
         invert(Plain(lambda y: (y + 1e-4).log()), images[:9] * 0.1, steps=1)
 
 
+class InPlace(nn.Module):
+    """Changes in place what the backward pass needs: it could not be trained either."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()
+
+    def forward(self, images):
+        y = self.act(self.conv(images))
+        y *= 2
+        return y
+
+
+def test_what_the_gradient_needs_and_is_changed_in_place_is_refused_before_the_search():
+    searched = []
+    with pytest.raises(ValueError, match=r"layers: 'output' cannot be inverted, since .* in place"):
+        invert(InPlace(), IMAGES, ["conv", "output"], steps=2, callback=searched.append)
+    assert not searched
+    assert list(invert(InPlace(), IMAGES, ["conv", "act"], steps=2)) == ["conv", "act"]
+
+
+class Catching(nn.Module):
+    """Takes another way where the first one fails."""
+
+    def __init__(self, caught):
+        super().__init__()
+        self.a, self.b, self.caught = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), caught
+
+    def forward(self, images):
+        try:
+            return self.a(images)
+        except self.caught:
+            return self.b(images)
+
+
+@pytest.mark.parametrize("caught", [Exception, BaseException])
+def test_a_net_that_catches_exceptions_is_read(caught):
+    net = Catching(caught)
+    assert_reads(net, "a", net.a(IMAGES))
+
+
 def test_a_layer_that_is_constant_for_one_of_several_images():
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
     nn.init.ones_(net[0].weight)

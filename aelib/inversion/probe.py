@@ -72,9 +72,15 @@ def _alone(
     """By layer: features of one image, and the bytes that are kept for its gradient."""
     saved: dict[int, int] = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def pack(tensor: Tensor) -> tuple[Tensor, int]:
         storage = tensor.untyped_storage()
         saved[storage.data_ptr()] = storage.nbytes()
+        return tensor, tensor._version
+
+    def unpack(kept: tuple[Tensor, int]) -> Tensor:
+        tensor, version = kept
+        if tensor._version != version:  # torch itself does not look where there are hooks
+            raise RuntimeError("what its gradient needs was changed in place")
         return tensor
 
     weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
@@ -98,7 +104,7 @@ def _alone(
                 unlike.append(name)
         return alone
 
-    keep = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    keep = torch.autograd.graph.saved_tensors_hooks(pack, unpack)
     with torch.enable_grad(), catching(model, names, forward, keep=look) as catch, keep:
         try:
             alone = catch(row)
