@@ -178,6 +178,44 @@ def test_an_image_that_a_layer_cannot_tell_is_left_out_wherever_it_stands(tmp_pa
         run([root / "0.png", root / "z.png"], tmp_path / "other", forward=forward)
 
 
+class Standardizing(nn.Module):
+    """Each image by its own deviation: of a flat one features are finite, the gradient is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images):
+        apart = images - images.mean((1, 2, 3), keepdim=True)
+        return self.conv(apart / (apart.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-5))
+
+
+def test_an_image_whose_gradient_is_not_finite_is_left_out_wherever_it_stands(tmp_path):
+    names, root = pictures(tmp_path / "in", 3), tmp_path / "in"
+    for name in ("0.png", "a/x.png", "z.png"):  # first, second and alone in its chunk
+        picture(root / name, value=0)
+    found = run(root, tmp_path / "out", Standardizing(), "conv")
+    assert found.left_out == dict.fromkeys(
+        ("0.png", "a/x.png", "z.png"), "conv has a gradient that is not finite"
+    )
+    assert [row["file"] for row in table(tmp_path / "out")][::2] == names
+
+
+@pytest.mark.parametrize(("seeds", "told"), [
+    ([7, 4], "0 is not finite for x moved by the noise of seed 4"),
+    ([4, 7], "0 is not finite"),
+])  # fmt: skip
+def test_an_image_that_a_seeds_noise_takes_where_a_layer_is_not_finite(tmp_path, seeds, told):
+    def log(model, images):
+        return model[0](torch.log(images + 0.18))  # the least of noise 7 is −0.17, that of 4 −0.19
+
+    picture(tmp_path / "in" / "bright.png", value=200)
+    picture(tmp_path / "in" / "dark.png", value=0)
+    found = run(tmp_path / "in", tmp_path / "out", seeds=seeds, forward=log, layers="0", size=16)
+    assert found.left_out == {"dark.png": told}
+    assert found.inverted == 1
+
+
 class Attending(nn.Module):
     """Its layers inside attention run only where gradients are asked for."""
 
@@ -449,6 +487,8 @@ def test_folders_and_files_that_cannot_be_are_refused_before_anything_is_made(tm
         ({"chunk": 0}, "chunk: expected 1 or more"),
         ({"channels": 2}, "channels: expected 1"),
         ({"seeds": 0}, "seeds: expected 1 or more"),
+        ({"seeds": []}, "seeds: expected how many, or a list of them"),
+        ({"seeds": [-1]}, "seeds: expected 0 or more"),
     ):
         with pytest.raises(ValueError, match=told):
             run([cat], out, **change)

@@ -537,6 +537,52 @@ def test_an_image_for_which_it_is_not_finite_is_named():
         invert(Plain(lambda y: (y + 1e-4).log()), images[:9] * 0.1, steps=1)
 
 
+def test_a_seed_whose_noise_takes_a_layer_where_it_is_not_finite_is_named():
+    net = Plain(lambda y: (y + 0.18).log())
+    images = torch.stack([IMAGES[0], torch.zeros(3, 8, 8)]).clamp_min(0)
+    assert invert(net, images, seeds=[0, 7], steps=1)["output"].m_r.isfinite().all()
+    with pytest.raises(ValueError, match=r"for images\[1\] moved by the noise of seed 1, whose"):
+        invert(net, images, seeds=3, steps=1)  # the least of noise 1 is −0.19
+
+
+@pytest.mark.parametrize(("factor", "told"), [
+    (1e-22, r"'output' is too small: float32 .* for images\[0\]; scale it in `forward`, or give"),
+    (1e19, r"'output' is too large: float32 .* for images\[0\]; scale it in `forward`, or give"),
+])  # fmt: skip
+def test_features_whose_squares_a_float_does_not_hold_are_refused(factor, told):
+    net = Plain(lambda y: factor * y)
+    with pytest.raises(ValueError, match=told):
+        invert(net, IMAGES, steps=1)
+    found = invert(net, IMAGES.double(), steps=20)["output"]
+    assert (found.ratio < 0.5).all()
+
+
+class OwnGradient(nn.Module):
+    """Gives a gradient that it takes inside its forward pass, as nets of energies and forces do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images):
+        if not images.requires_grad:
+            images = images.detach().requires_grad_()
+        energy = torch.tanh(self.conv(images)).square().sum()
+        return torch.autograd.grad(energy, images, create_graph=True)[0]
+
+
+def test_a_net_that_takes_a_gradient_in_its_forward_pass_is_read():
+    net = OwnGradient()
+    assert_reads(net, "output", net(IMAGES).detach())
+
+
+def test_a_layer_with_nothing_in_it_is_refused_in_words():
+    net = Plain(lambda y: (y, y.flatten(1)[:, :0]))
+    assert layers(net, IMAGES).names == ("output[0]",)
+    with pytest.raises(ValueError, match=r"'output\[1\]' .* which has nothing in it; can be read"):
+        invert(net, IMAGES, "output[1]", steps=1)
+
+
 class InPlace(nn.Module):
     """Changes in place what the backward pass needs: it could not be trained either."""
 

@@ -17,9 +17,9 @@ from aelib import checks, runtime
 from aelib.data.folder import image_files, listed, reason_of
 from aelib.data.pixels import check_channels, open_plain, tensor_of
 from aelib.inversion.chunks import LEFT_OUT, RUN, SHEET, TABLE, Chunk, Reasons, Store, Summary
-from aelib.inversion.descent import reference_noise
-from aelib.inversion.nodes import features
-from aelib.inversion.reading import OUTPUT, Forward, alike
+from aelib.inversion.nodes import ROWS, check_model, check_names, check_ran, device_of, trace
+from aelib.inversion.probe import unfit
+from aelib.inversion.reading import OUTPUT, Forward, frozen
 from aelib.inversion.result import FORMAT
 from aelib.inversion.search import invert
 from aelib.inversion.team import Team
@@ -116,7 +116,7 @@ def invert_folder(
       m_g and m_i of the image's baselines (alike for all seeds), and why it stopped; a cell is
       empty where there is no such number, as m_g/m_r where m_r is 0;
     - `left_out.csv`: the files that could not be read, are smaller than `size`, or of which a layer
-      says nothing, or nothing finite; and why;
+      says nothing, or has nothing finite, its gradient and every seed's m_r included; and why;
     - `grid.png`: the first 16 images, and what the first 40 layers give back of them for the first
       seed;
     - `run.json`: settings, machines, versions;
@@ -166,6 +166,8 @@ def invert_folder(
         checks.choice(name, "options", OPTIONS)
     if not isinstance(seeds, Sequence):
         seeds = checks.whole(seeds, "seeds", least=1)
+    elif not [checks.whole(seed, "seeds", least=0) for seed in seeds]:
+        raise ValueError(checks.message("seeds", "how many, or a list of them", seeds))
     job = _Job(model, layers, seeds, size, channels, forward, options)
     paths = _paths(images, Path(out))
     out = runtime.check_writable(out, "the inversions")
@@ -267,7 +269,7 @@ class _Job:
         """A chunk, and whether it was done to its end; `check_room` is told how many layers."""
         left_out: Reasons = {}
         images, reduced = _read(files, self.size, self.channels, self.dtype, left_out)
-        layers = self._drop_silent(images, left_out)
+        layers = self._drop_unfit(images, left_out)
         if not images:
             return Chunk((), None, left_out, reduced), True
         check_room(layers)
@@ -280,29 +282,23 @@ class _Job:
         whole = len(found) == layers and not words & {"interrupted", "not begun"}
         return Chunk(tuple(images), found, left_out, reduced), whole
 
-    def _drop_silent(self, images: dict[str, Tensor], left_out: Reasons) -> int:
-        """Take out images of which a layer says nothing, or nothing finite; how many layers."""
-        layers = 0
-        for file, image in list(images.items()):
-            pair = torch.stack([image, image + reference_noise(0, image)])
-            found = features(self.model, pair, self.layers, self.forward)
-            layers = len(found)
-            whys = (_silent(layer, values.detach()) for layer, values in found.items())
-            if why := next(filter(None, whys), ""):
-                left_out[file] = why
-                del images[file]
-        return layers
-
-
-def _silent(layer: str, pair: Tensor) -> str:
-    """Why a layer whose features of x and x + n are these cannot be inverted; "" if it can."""
-    if not pair.is_floating_point():
-        return ""  # no image's fault: `invert` refuses the layer
-    if not pair.isfinite().all():
-        return f"{layer} is not finite"
-    if alike(*pair):
-        return f"{layer} is the same for x and x + n, so it says nothing of x"
-    return ""
+    @torch.inference_mode(False)  # a caller's own would let no gradient through
+    def _drop_unfit(self, images: dict[str, Tensor], left_out: Reasons) -> int:
+        """Take out images for whose sake `invert` would refuse a layer; how many layers."""
+        if not images:
+            return 0
+        first = next(iter(images.values()))[None]
+        model = check_model(self.model, first)
+        names = check_names(model, self.layers, first, self.forward)
+        seeds = range(self.seeds) if isinstance(self.seeds, int) else self.seeds
+        with frozen(model):
+            check_ran(model, trace(model, first, self.forward, names), names, ROWS)
+            for file, image in list(images.items()):
+                here = image.to(device_of(model, image), copy=True)
+                if why := unfit(model, here[None], names, seeds, self.forward):
+                    left_out[file] = why
+                    del images[file]
+        return len(names)
 
 
 def _read(

@@ -351,6 +351,8 @@ def refusal(given: Tensor, rows: int | None = None) -> str:
         return f"returns {given.dtype}, not floats"
     if given.dim() == 0 or len(given) != rows:
         return f"returns shape {tuple(given.shape)}, whose first axis is not the batch"
+    if given.numel() == 0:
+        return f"returns shape {tuple(given.shape)}, which has nothing in it"
     return "" if given.requires_grad else "passes no gradient back to the image"
 
 
