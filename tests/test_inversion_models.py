@@ -574,6 +574,11 @@ class OwnGradient(nn.Module):
 def test_a_net_that_takes_a_gradient_in_its_forward_pass_is_read():
     net = OwnGradient()
     assert_reads(net, "output", net(IMAGES).detach())
+    net.conv = nn.Sequential(net.conv, nn.BatchNorm2d(4))
+    net = nn.Sequential(net, nn.Flatten())
+    found = invert(net, IMAGES, steps=1)
+    assert found["output"].rank.isfinite().all()
+    assert found.null(net)["output"].isfinite().all()
 
 
 def test_a_layer_with_nothing_in_it_is_refused_in_words():

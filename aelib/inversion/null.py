@@ -78,6 +78,7 @@ def _features(model: nn.Module, images: Tensor, layer: str, forward: Forward | N
     """A layer's features, (n, elements), on the CPU."""
     model = check_model(model, images, span=None)
     check_names(model, layer, images, forward)
-    with frozen(model), reader(model, layer, forward) as read, torch.no_grad():
+    with frozen(model), reader(model, layer, forward) as read, torch.enable_grad():
         here = images.detach().to(device_of(model, images))
-        return torch.cat([read(some).cpu() for some in here.split(AT_ONCE)]).flatten(1)
+        found = [read(some).detach().cpu() for some in here.split(AT_ONCE)]
+        return torch.cat(found).flatten(1)
