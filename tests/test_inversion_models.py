@@ -190,6 +190,18 @@ def test_an_attention_and_an_lstm_name_their_parts():
     assert lstm.part._flat_weights[0] is lstm.part.weight_ih_l0
 
 
+def test_an_axis_as_long_as_the_look_is_wide_is_no_batch():
+    """A GRU of two layers gives two states for two images, layers first."""
+    gru = Rows(nn.GRU(3, 4, num_layers=2, batch_first=True))
+    found = layers(gru, IMAGES)
+    assert found["part[1]"].note == "returns shape (2, 3, 4), whose first axis is not the batch"
+    assert found.names == ("part[0]", "output[0]")
+    assert list(invert(gru, IMAGES, "**", steps=1)) == ["part[0]", "output[0]"]
+    told = r"layers: 'part\[1\]' returns shape \(2, 1, 4\) for one image, so its first axis is not"
+    with pytest.raises(ValueError, match=told):
+        invert(gru, IMAGES, "part[1]", steps=1)
+
+
 def test_torchs_own_transformer_is_read_inside():
     net = Rows(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)).eval()
     images = torch.rand(2, 4, 6, 6, generator=random.generator(0))
@@ -646,7 +658,7 @@ def test_a_layer_that_is_constant_for_one_of_several_images():
     (1, ["0"], [2, 1, 2]),
     (1, ["0", "2", "output"], [2, 1, 2]),  # there were 1 + 3 a layer
     (10, ["2", "4"], [2, 1, 16, 4]),
-    (1, "*", [2, 2, 1, 2]),  # a glob lists the layers first
+    (1, "*", [2, 3, 2, 1, 2]),  # a glob lists the layers first
 ])  # fmt: skip
 def test_one_look_serves_all_layers(n, asked, expected):
     net, rows = small(), []
