@@ -401,6 +401,48 @@ def test_another_run_in_the_same_folder_is_refused(done, change, told):
     assert (done / "out" / "table.csv").read_bytes() == before
 
 
+def scaled(factor):
+    return lambda model, images: model(images * factor)
+
+
+class Holding(nn.Module):
+    """Computes with a buffer that no state_dict has, and with a plain number."""
+
+    def __init__(self, buffer=1.0, number=1.0):
+        super().__init__()
+        with random.seeded(0):
+            self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("buffer", torch.tensor(buffer), persistent=False)
+        self.number = number
+
+    def forward(self, images):
+        return self.conv(images * self.buffer * self.number)
+
+
+@pytest.mark.parametrize(("first", "then", "told"), [
+    ({"forward": scaled(1.0)}, {"forward": scaled(2.0)}, "with m_r .* in '0', now "),
+    ({"model": Holding()}, {"model": Holding(number=2.0)}, "with m_r .* in 'conv', now "),
+    ({"model": Holding()}, {"model": Holding(buffer=2.0)}, "with model 'Holding, .*, now 'Hold"),
+])  # fmt: skip
+def test_what_only_the_numbers_tell_from_the_run_kept_is_refused(tmp_path, first, then, told):
+    pictures(tmp_path / "in", 4)
+    layers = LAYERS if "forward" in first else "conv"
+    run(tmp_path / "in", tmp_path / "out", layers=layers, **first)
+    os.remove(tmp_path / "out" / "chunks" / "00001.json")
+    with pytest.raises(ValueError, match=f"out: expected a folder of this run, got .* {told}"):
+        run(tmp_path / "in", tmp_path / "out", layers=layers, **then)
+    assert run(tmp_path / "in", tmp_path / "out", layers=layers, **first).inverted == 4
+
+
+@pytest.mark.parametrize("how", [
+    {"precision": "bf16"}, {"channels_last": False}, {"recipe": "trained", "steps": 40},
+])  # fmt: skip
+def test_a_run_in_any_precision_knows_its_own_chunks_again(tmp_path, how):
+    pictures(tmp_path / "in", 4)
+    run(tmp_path / "in", tmp_path / "out", **how)
+    assert run(tmp_path / "in", tmp_path / "out", **how).inverted == 4
+
+
 def test_a_folder_kept_in_another_format_is_refused(done, monkeypatch):
     monkeypatch.setattr(folder, "FORMAT", "aelib inversion 3")
     with pytest.raises(ValueError, match="format 'aelib inversion 2', now 'aelib inversion 3'"):

@@ -18,6 +18,7 @@ from aelib.data.folder import image_files, listed, reason_of
 from aelib.data.pixels import check_channels, open_plain, tensor_of
 from aelib.inversion.chunks import LEFT_OUT, RUN, SHEET, TABLE, Chunk, Reasons, Store, Summary
 from aelib.inversion.nodes import ROWS, check_model, check_names, check_ran, device_of, trace
+from aelib.inversion.null import unlike
 from aelib.inversion.probe import unfit
 from aelib.inversion.reading import OUTPUT, Forward, frozen
 from aelib.inversion.result import FORMAT
@@ -146,7 +147,8 @@ def invert_folder(
 
     Raises:
         FileNotFoundError, ValueError, TypeError: for arguments that cannot work; no image that can
-            be inverted; an `out` that holds a run with other settings, images or another model.
+            be inverted; an `out` that holds a run with other settings, images or another model, or
+            whose first m_r and m_g this model and `forward` do not give again.
         OSError: if `out` cannot be written to, or the disk is too small. What is kept stays.
 
     Source: chapter 4.
@@ -179,6 +181,7 @@ def invert_folder(
         model.to(team.device)
     states = {number: store.state(number) for number in team.share(range(len(store.chunks)))}
     states = {number: state for part in team.gather(states) for number, state in part.items()}
+    job.check_kept(store, sorted(number for number, state in states.items() if state == "kept"))
     missing = sorted(number for number, state in states.items() if state != "kept")
     anew = tuple(store.path(n).name for n in missing if states[n] == "does not fit")
     mine, under_way, interrupted = team.share(missing), None, False
@@ -247,6 +250,19 @@ class _Job:
                for name, value in (OPTIONS | self.options).items()},
             **{name: versions.get(name) for name in ("aelib", "torch")},
         }  # fmt: skip
+
+    def check_kept(self, store: Store, kept: Sequence[int]) -> None:
+        """Refuse to go on where the model does not give again what is kept, whatever its name is.
+
+        Two functions may have one name, and a model computes with more than its `state_dict`.
+        """
+        found = (store.chunk(number).inversion for number in kept)
+        first = next((inversion for inversion in found if inversion is not None), None)
+        if first is not None:
+            precision = self.options.get("precision", OPTIONS["precision"])
+            if told := unlike(self.model, first, self.forward, precision):
+                same = "`forward` and all that the model computes with as they were,"
+                raise store.refusal(told, same)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -368,7 +384,8 @@ def _digest_of_files(paths: dict[str, Path]) -> str:
 
 def _digest_of_model(model: nn.Module) -> str:
     """A short fingerprint of a model's layers and of every value in it."""
-    values = {name: fingerprint(value) for name, value in model.state_dict().items()
+    held = {**model.state_dict(), **dict(model.named_buffers())}  # some buffers are in no state
+    values = {name: fingerprint(value) for name, value in held.items()
               if isinstance(value, Tensor)}  # fmt: skip
     return _short(plain_name(model) + repr(values))
 
