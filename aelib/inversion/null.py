@@ -74,9 +74,7 @@ def unlike(
     for layer, result in kept.results.items():
         three = torch.cat([x, x + reference_noise(seed, x[0]), result.images[0, :1]])
         here, moved, found = _features(model, three, layer, forward, precision)
-        rounding = (10 if low else 1) * (
-            0.01 * float(result.m_r[0, 0]) + 0.001 * float(here.norm())
-        )
+        rounding = loose * float(0.01 * result.m_r[0, 0] + 0.001 * here.norm())
         for name, other in (("m_r", moved), ("m_g", found)):
             was, now = float(getattr(result, name)[0, 0]), float((other - here).norm())
             if not (math.isnan(was) or abs(now - was) <= rounding):
