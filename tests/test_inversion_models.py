@@ -497,6 +497,8 @@ def test_a_wrapped_model_is_looked_through(wrap, inside):
      "model: '1' in it is scripted"),
     (lambda: torch.ao.quantization.quantize_dynamic(small().eval(), {nn.Linear}), TypeError,
      r"model: '4' in it is quantised \(Linear\) .* as it was before"),
+    (lambda: torch.export.export(small().eval(), (IMAGES,)).module(), TypeError,
+     "model: it is exported .* it was made from"),
     (lambda: nn.Sequential(nn.LazyConv2d(2, 3)), ValueError, "model: .*lazy.*call it on images"),
     (lambda: small().to("meta"), ValueError, "model: .*meta.*build it on a device"),
     (lambda: apart(small()), ValueError,

@@ -228,6 +228,11 @@ def _check_module(name: str, module: nn.Module) -> None:
     where = f"model: {name!r} in it" if name else "model: it"
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError(f"{where} is scripted and lets nobody in; give the module it was made from")
+    if isinstance(module, torch.fx.GraphModule) and "eval" in vars(module):
+        raise TypeError(
+            f"{where} is exported (torch.export) and has no evaluation mode; give the module it "
+            "was made from"
+        )
     if ".quantized" in type(module).__module__:
         raise TypeError(
             f"{where} is quantised ({type(module).__name__}) and passes no gradient; give the "
