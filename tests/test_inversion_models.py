@@ -591,7 +591,6 @@ def test_a_net_that_takes_a_gradient_in_its_forward_pass_is_read():
     net.conv = nn.Sequential(net.conv, nn.BatchNorm2d(4))
     net = nn.Sequential(net, nn.Flatten())
     found = invert(net, IMAGES, steps=1)
-    assert found["output"].rank.isfinite().all()
     assert found.null(net)["output"].isfinite().all()
 
 

@@ -66,7 +66,7 @@ class Classes:
         """The model's outputs, (rows, classes) on the CPU, if that is what they are."""
         given = images.to(self.like.device).clone().to(weights_dtype(self.model) or images.dtype)
         try:
-            with torch.enable_grad(), eager():  # a forward pass may take a gradient of its own
+            with torch.no_grad(), eager():
                 scores = self.forward(self.model, given)
         except Exception as error:  # an early layer can be inverted though the head fails
             if out_of_memory(error) and len(images) > 1:
