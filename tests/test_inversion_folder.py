@@ -21,7 +21,7 @@ from PIL import Image
 from torch import nn
 
 from aelib import random, runtime
-from aelib.inversion import folder, invert, invert_folder
+from aelib.inversion import Along, Recipe, folder, invert, invert_folder
 from aelib.inversion.chunks import COLUMNS
 from aelib.inversion.result import NUMBERS
 from aelib.runtime import files as files_room
@@ -432,6 +432,19 @@ def test_what_only_the_numbers_tell_from_the_run_kept_is_refused(tmp_path, first
     with pytest.raises(ValueError, match=f"out: expected a folder of this run, got .* {told}"):
         run(tmp_path / "in", tmp_path / "out", layers=layers, **then)
     assert run(tmp_path / "in", tmp_path / "out", layers=layers, **first).inverted == 4
+
+
+def test_a_recipe_with_another_number_in_the_middle_is_another_run(tmp_path):
+    pictures(tmp_path / "in", 2)
+    with random.seeded(0):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2000))
+    origins = torch.zeros(2, 2000)
+    origins[1, 1000] = 1.0  # a number that is not printed
+    recipes = [Recipe(loss=Along(origin)) for origin in origins]
+    for _ in range(2):
+        run(tmp_path / "in", tmp_path / "out", model, "output", recipe=recipes[0])
+    with pytest.raises(ValueError, match=r"out: expected a folder of this run, .* recipe 'Recipe"):
+        run(tmp_path / "in", tmp_path / "out", model, "output", recipe=recipes[1])
 
 
 @pytest.mark.parametrize("how", [

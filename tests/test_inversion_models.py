@@ -574,12 +574,13 @@ def test_features_whose_squares_a_float_does_not_hold_are_refused(factor, told):
 class OwnGradient(nn.Module):
     """Gives a gradient that it takes inside its forward pass, as nets of energies and forces do."""
 
-    def __init__(self):
+    def __init__(self, asks=True):
         super().__init__()
+        self.asks = asks
         self.conv = nn.Conv2d(3, 4, 3)
 
     def forward(self, images):
-        if not images.requires_grad:
+        if self.asks and not images.requires_grad:
             images = images.detach().requires_grad_()
         energy = torch.tanh(self.conv(images)).square().sum()
         return torch.autograd.grad(energy, images, create_graph=True)[0]
@@ -592,6 +593,16 @@ def test_a_net_that_takes_a_gradient_in_its_forward_pass_is_read():
     net = nn.Sequential(net, nn.Flatten())
     found = invert(net, IMAGES, steps=1)
     assert found.null(net)["output"].isfinite().all()
+
+
+def test_a_net_that_takes_a_gradient_and_does_not_ask_for_one_is_told_how():
+    net = OwnGradient(asks=False)
+    with pytest.raises(
+        ValueError, match=r"ask first: forward=.*model\(images.requires_grad_\(\)\)"
+    ):
+        invert(net, IMAGES, steps=1)
+    found = invert(net, IMAGES, steps=1, forward=lambda model, x: model(x.requires_grad_()))
+    assert found["output"].m_g.isfinite().all()
 
 
 def test_a_layer_with_nothing_in_it_is_refused_in_words():

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +246,7 @@ class _Job:
             "size": self.size,
             "channels": self.channels,
             "format": FORMAT,
-            **{name: value if isinstance(value, str | int | float | None) else plain_name(value)
+            **{name: value if isinstance(value, str | int | float | None) else _told(value)
                for name, value in (OPTIONS | self.options).items()},
             **{name: versions.get(name) for name in ("aelib", "torch")},
         }  # fmt: skip
@@ -388,6 +388,21 @@ def _digest_of_model(model: nn.Module) -> str:
     values = {name: fingerprint(value) for name, value in held.items()
               if isinstance(value, Tensor)}  # fmt: skip
     return _short(plain_name(model) + repr(values))
+
+
+def _told(value: object) -> str:
+    """A setting in words, with a fingerprint of its tensors: words leave their middle out."""
+    tensors = [fingerprint(tensor) for tensor in _tensors(value)]
+    return plain_name(value) + (f", {_short(repr(tensors))}" if tensors else "")
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors in a setting, which may be a dataclass of others."""
+    if isinstance(value, Tensor):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from _tensors(getattr(value, one.name))
 
 
 def _short(text: str) -> str:

@@ -225,8 +225,17 @@ def _check_each(
 
     # Nothing here asks for a gradient; but a forward pass may take one of its own.
     with torch.enable_grad(), catching(model, names, forward) as catch:
-        for start in range(0, len(images), AT_ONCE):
-            _halving(look, range(start, min(start + AT_ONCE, len(images))))
+        try:
+            for start in range(0, len(images), AT_ONCE):
+                _halving(look, range(start, min(start + AT_ONCE, len(images))))
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            raise ValueError(
+                f"model: it fails for images that ask for no gradient ({first_line(error)}); if it "
+                "takes one itself, ask first: forward=lambda model, images: "
+                "model(images.requires_grad_())"
+            ) from error
     for name in names:
         if name not in live:
             raise ValueError(
