@@ -125,6 +125,8 @@ def _invert(options: argparse.Namespace) -> int:
     stems = [Path(path).stem for path in options.image or []]
     if len(set(stems)) < len(stems):
         raise ValueError(f"image: expected files of different names, got {', '.join(stems)}")
+    if options.until is not None and len(options.until) == 1:
+        (options.until,) = options.until
     here = place(options.device, "no")  # before the model finds its device
     model, forward = _model(options)
     told = ("recipe", "steps", "until", "precision", "batch_size")
@@ -238,8 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
     invert.add_argument("--steps", type=int, help="iterations (default: the recipe's)")
     invert.add_argument(
         "--until",
+        nargs="+",
         type=_until,
-        help='stop where m_g is this many times m_r or less, or at "levelled off"',
+        help='stop where m_g is this many times m_r or less, or at "levelled off"; or one of each',
     )
     invert.add_argument(
         "--precision", default="no", help="no, or bf16 for autocast in the net (default: no)"

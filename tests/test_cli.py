@@ -240,6 +240,26 @@ def test_invert_writes_pictures_and_numbers(capsys, tmp_path, photograph):
     assert all(row[0] > 0 for row in layer["m_r"])
 
 
+@pytest.mark.parametrize(("given", "expected"), [
+    ((0.5,), 0.5), (("levelled off",), "levelled off"),
+    ((0.5, "levelled off"), [0.5, "levelled off"]),
+])  # fmt: skip
+def test_invert_takes_several_endings(capsys, monkeypatch, tmp_path, photograph, given, expected):
+    class Enough(Exception):
+        pass
+
+    def asked(*given, until, **how):
+        assert until == expected
+        raise Enough
+
+    monkeypatch.setattr(ae.inversion, "invert_folder", asked)
+    status, _, err = run(
+        capsys, "invert", *small("--image", photograph, "--layers", "layer1"), "--until", *given,
+        "--out", tmp_path,
+    )  # fmt: skip
+    assert (status, err) == (2, "aelib: Enough: \n")
+
+
 def test_invert_takes_a_folder_and_goes_on(capsys, monkeypatch, tmp_path, photograph):
     root, out_folder = photograph.parent / "in", tmp_path / "out"
     for name in ("a", "b"):

@@ -449,6 +449,16 @@ def test_load_refuses_another_file(tmp_path, content):
         load(tmp_path / "none")
 
 
+def test_images_of_other_channels_are_drawn_in_grey_a_row_for_each():
+    import matplotlib.pyplot as plt
+
+    result = invert(nn.Conv2d(2, 2, 3).double(), pictures(3, (2, 8, 9)), steps=2)
+    figure = result.figure()
+    height, width = figure.axes[0].images[0].get_array().shape[:2]
+    assert height / width == pytest.approx(3 * 2 * 8 / (2 * 9), rel=0.1)  # six rows of two
+    plt.close(figure)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_it_draws_a_grid(channels):
     import matplotlib.pyplot as plt

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import nn
 
 from aelib import random, runtime
-from aelib.inversion import folder, invert, invert_folder
+from aelib.inversion import Along, Recipe, folder, invert, invert_folder
 from aelib.inversion.chunks import COLUMNS
 from aelib.inversion.result import NUMBERS
 from aelib.runtime import files as files_room
@@ -176,6 +176,44 @@ def test_an_image_that_a_layer_cannot_tell_is_left_out_wherever_it_stands(tmp_pa
         run([root / "0.png"], tmp_path / "other", forward=forward)
     with pytest.raises(ValueError, match=r"none of 2: [^,]*0.png [^,]*(, so [^,]*)?$"):  # once
         run([root / "0.png", root / "z.png"], tmp_path / "other", forward=forward)
+
+
+class Standardizing(nn.Module):
+    """Each image by its own deviation: of a flat one features are finite, the gradient is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images):
+        apart = images - images.mean((1, 2, 3), keepdim=True)
+        return self.conv(apart / (apart.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-5))
+
+
+def test_an_image_whose_gradient_is_not_finite_is_left_out_wherever_it_stands(tmp_path):
+    names, root = pictures(tmp_path / "in", 3), tmp_path / "in"
+    for name in ("0.png", "a/x.png", "z.png"):  # first, second and alone in its chunk
+        picture(root / name, value=0)
+    found = run(root, tmp_path / "out", Standardizing(), "conv")
+    assert found.left_out == dict.fromkeys(
+        ("0.png", "a/x.png", "z.png"), "conv has a gradient that is not finite"
+    )
+    assert [row["file"] for row in table(tmp_path / "out")][::2] == names
+
+
+@pytest.mark.parametrize(("seeds", "told"), [
+    ([7, 4], "0 is not finite for x moved by the noise of seed 4"),
+    ([4, 7], "0 is not finite"),
+])  # fmt: skip
+def test_an_image_that_a_seeds_noise_takes_where_a_layer_is_not_finite(tmp_path, seeds, told):
+    def log(model, images):
+        return model[0](torch.log(images + 0.18))  # the least of noise 7 is −0.17, that of 4 −0.19
+
+    picture(tmp_path / "in" / "bright.png", value=200)
+    picture(tmp_path / "in" / "dark.png", value=0)
+    found = run(tmp_path / "in", tmp_path / "out", seeds=seeds, forward=log, layers="0", size=16)
+    assert found.left_out == {"dark.png": told}
+    assert found.inverted == 1
 
 
 class Attending(nn.Module):
@@ -363,6 +401,61 @@ def test_another_run_in_the_same_folder_is_refused(done, change, told):
     assert (done / "out" / "table.csv").read_bytes() == before
 
 
+def scaled(factor):
+    return lambda model, images: model(images * factor)
+
+
+class Holding(nn.Module):
+    """Computes with a buffer that no state_dict has, and with a plain number."""
+
+    def __init__(self, buffer=1.0, number=1.0):
+        super().__init__()
+        with random.seeded(0):
+            self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("buffer", torch.tensor(buffer), persistent=False)
+        self.number = number
+
+    def forward(self, images):
+        return self.conv(images * self.buffer * self.number)
+
+
+@pytest.mark.parametrize(("first", "then", "told"), [
+    ({"forward": scaled(1.0)}, {"forward": scaled(2.0)}, "with m_r .* in '0', now "),
+    ({"model": Holding()}, {"model": Holding(number=2.0)}, "with m_r .* in 'conv', now "),
+    ({"model": Holding()}, {"model": Holding(buffer=2.0)}, "with model 'Holding, .*, now 'Hold"),
+])  # fmt: skip
+def test_what_only_the_numbers_tell_from_the_run_kept_is_refused(tmp_path, first, then, told):
+    pictures(tmp_path / "in", 4)
+    layers = LAYERS if "forward" in first else "conv"
+    run(tmp_path / "in", tmp_path / "out", layers=layers, **first)
+    os.remove(tmp_path / "out" / "chunks" / "00001.json")
+    with pytest.raises(ValueError, match=f"out: expected a folder of this run, got .* {told}"):
+        run(tmp_path / "in", tmp_path / "out", layers=layers, **then)
+    assert run(tmp_path / "in", tmp_path / "out", layers=layers, **first).inverted == 4
+
+
+def test_a_recipe_with_another_number_in_the_middle_is_another_run(tmp_path):
+    pictures(tmp_path / "in", 2)
+    with random.seeded(0):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2000))
+    origins = torch.zeros(2, 2000)
+    origins[1, 1000] = 1.0  # a number that is not printed
+    recipes = [Recipe(loss=Along(origin)) for origin in origins]
+    for _ in range(2):
+        run(tmp_path / "in", tmp_path / "out", model, "output", recipe=recipes[0])
+    with pytest.raises(ValueError, match=r"out: expected a folder of this run, .* recipe 'Recipe"):
+        run(tmp_path / "in", tmp_path / "out", model, "output", recipe=recipes[1])
+
+
+@pytest.mark.parametrize("how", [
+    {"precision": "bf16"}, {"channels_last": False}, {"recipe": "trained", "steps": 40},
+])  # fmt: skip
+def test_a_run_in_any_precision_knows_its_own_chunks_again(tmp_path, how):
+    pictures(tmp_path / "in", 4)
+    run(tmp_path / "in", tmp_path / "out", **how)
+    assert run(tmp_path / "in", tmp_path / "out", **how).inverted == 4
+
+
 def test_a_folder_kept_in_another_format_is_refused(done, monkeypatch):
     monkeypatch.setattr(folder, "FORMAT", "aelib inversion 3")
     with pytest.raises(ValueError, match="format 'aelib inversion 2', now 'aelib inversion 3'"):
@@ -449,6 +542,8 @@ def test_folders_and_files_that_cannot_be_are_refused_before_anything_is_made(tm
         ({"chunk": 0}, "chunk: expected 1 or more"),
         ({"channels": 2}, "channels: expected 1"),
         ({"seeds": 0}, "seeds: expected 1 or more"),
+        ({"seeds": []}, "seeds: expected how many, or a list of them"),
+        ({"seeds": [-1]}, "seeds: expected 0 or more"),
     ):
         with pytest.raises(ValueError, match=told):
             run([cat], out, **change)

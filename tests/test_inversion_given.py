@@ -74,6 +74,64 @@ def test_what_cannot_be_matched_is_refused(targets, layer, message):
         inversion.invert_features(net(), targets, layer, SHAPE, steps=2)
 
 
+class Through(nn.Module):
+    """A net of one function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, images):
+        return self.function(images.flatten(1))
+
+
+def weighted(value):
+    model = net()
+    nn.init.constant_(model[0].weight, value)
+    return model
+
+
+@pytest.mark.parametrize(("model", "message"), [
+    (weighted(torch.nan), "is not finite"),
+    (weighted(0.0), "says nothing of x"),
+    (Through(lambda rows: (rows - rows.mean(0))[:, :5]), "images of a batch influence each other"),
+    (Through(lambda rows: rows.detach()[:, :5]), "passes no gradient back to the image"),
+])  # fmt: skip
+def test_a_layer_that_invert_would_refuse_is_refused(model, message):
+    with pytest.raises(ValueError, match=rf"layers: .*'output' .*{message}"):
+        inversion.invert_features(model, torch.zeros(2, 5), "output", SHAPE, steps=2)
+
+
+def test_targets_of_another_dtype_are_named():
+    told = r"targets: expected torch.float32, .* use targets.to\(torch.float32\)"
+    with pytest.raises(TypeError, match=told):
+        inversion.invert_features(net(), torch.zeros(2, 5).double(), "3", SHAPE, steps=2)
+    found = inversion.invert_features(net().bfloat16(), torch.zeros(2, 5), "3", SHAPE, steps=2)
+    assert found.dtype == torch.float32
+
+
+def test_a_recipe_changes_pictures_after_each_step_and_keeps_the_last():
+    model, targets, seen = net(), torch.zeros(2, 5), []
+
+    def darker(images, fraction):
+        seen.append(fraction)
+        return images - 1
+
+    recipe = inversion.Recipe(
+        parameterization=inversion.Pixels(), optimizer=inversion.GradientDescent(1e-9, 0.0),
+        after_step=darker, keep_best=False,
+    )  # fmt: skip
+    found = inversion.invert_features(model, targets, "3", SHAPE, recipe=recipe, steps=4)
+    assert seen == [0, 0.25, 0.5, 0.75, 1]
+    assert torch.allclose(found, torch.full_like(found, 0.5 - 4), atol=0.2)
+
+
+def test_targets_for_which_no_loss_is_finite_are_named():
+    targets = torch.tensor([[0.1] * 5, [1e30] * 5])
+    with pytest.raises(ValueError, match=r"targets: .* finite loss, got none for targets\[1\]"):
+        inversion.invert_features(net(), targets, "3", SHAPE, steps=2)
+
+
 def test_an_untrained_classifier_can_be_asked_too():
     model = models.SmallResNet((3, 32, 32), 10).eval()
     found = inversion.invert_features(model, torch.rand(2, 256), "stage3", (3, 32, 32), steps=3)

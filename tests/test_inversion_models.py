@@ -190,6 +190,18 @@ def test_an_attention_and_an_lstm_name_their_parts():
     assert lstm.part._flat_weights[0] is lstm.part.weight_ih_l0
 
 
+def test_an_axis_as_long_as_the_look_is_wide_is_no_batch():
+    """A GRU of two layers gives two states for two images, layers first."""
+    gru = Rows(nn.GRU(3, 4, num_layers=2, batch_first=True))
+    found = layers(gru, IMAGES)
+    assert found["part[1]"].note == "returns shape (2, 3, 4), whose first axis is not the batch"
+    assert found.names == ("part[0]", "output[0]")
+    assert list(invert(gru, IMAGES, "**", steps=1)) == ["part[0]", "output[0]"]
+    told = r"layers: 'part\[1\]' returns shape \(2, 1, 4\) for one image, so its first axis is not"
+    with pytest.raises(ValueError, match=told):
+        invert(gru, IMAGES, "part[1]", steps=1)
+
+
 def test_torchs_own_transformer_is_read_inside():
     net = Rows(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)).eval()
     images = torch.rand(2, 4, 6, 6, generator=random.generator(0))
@@ -485,6 +497,8 @@ def test_a_wrapped_model_is_looked_through(wrap, inside):
      "model: '1' in it is scripted"),
     (lambda: torch.ao.quantization.quantize_dynamic(small().eval(), {nn.Linear}), TypeError,
      r"model: '4' in it is quantised \(Linear\) .* as it was before"),
+    (lambda: torch.export.export(small().eval(), (IMAGES,)).module(), TypeError,
+     "model: it is exported .* it was made from"),
     (lambda: nn.Sequential(nn.LazyConv2d(2, 3)), ValueError, "model: .*lazy.*call it on images"),
     (lambda: small().to("meta"), ValueError, "model: .*meta.*build it on a device"),
     (lambda: apart(small()), ValueError,
@@ -537,6 +551,108 @@ def test_an_image_for_which_it_is_not_finite_is_named():
         invert(Plain(lambda y: (y + 1e-4).log()), images[:9] * 0.1, steps=1)
 
 
+def test_a_seed_whose_noise_takes_a_layer_where_it_is_not_finite_is_named():
+    net = Plain(lambda y: (y + 0.18).log())
+    images = torch.stack([IMAGES[0], torch.zeros(3, 8, 8)]).clamp_min(0)
+    assert invert(net, images, seeds=[0, 7], steps=1)["output"].m_r.isfinite().all()
+    with pytest.raises(ValueError, match=r"for images\[1\] moved by the noise of seed 1, whose"):
+        invert(net, images, seeds=3, steps=1)  # the least of noise 1 is −0.19
+
+
+@pytest.mark.parametrize(("factor", "told"), [
+    (1e-22, r"'output' is too small: float32 .* for images\[0\]; scale it in `forward`, or give"),
+    (1e19, r"'output' is too large: float32 .* for images\[0\]; scale it in `forward`, or give"),
+])  # fmt: skip
+def test_features_whose_squares_a_float_does_not_hold_are_refused(factor, told):
+    net = Plain(lambda y: factor * y)
+    with pytest.raises(ValueError, match=told):
+        invert(net, IMAGES, steps=1)
+    found = invert(net, IMAGES.double(), steps=20)["output"]
+    assert (found.ratio < 0.5).all()
+
+
+class OwnGradient(nn.Module):
+    """Gives a gradient that it takes inside its forward pass, as nets of energies and forces do."""
+
+    def __init__(self, asks=True):
+        super().__init__()
+        self.asks = asks
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images):
+        if self.asks and not images.requires_grad:
+            images = images.detach().requires_grad_()
+        energy = torch.tanh(self.conv(images)).square().sum()
+        return torch.autograd.grad(energy, images, create_graph=True)[0]
+
+
+def test_a_net_that_takes_a_gradient_in_its_forward_pass_is_read():
+    net = OwnGradient()
+    assert_reads(net, "output", net(IMAGES).detach())
+    net.conv = nn.Sequential(net.conv, nn.BatchNorm2d(4))
+    net = nn.Sequential(net, nn.Flatten())
+    found = invert(net, IMAGES, steps=1)
+    assert found.null(net)["output"].isfinite().all()
+
+
+def test_a_net_that_takes_a_gradient_and_does_not_ask_for_one_is_told_how():
+    net = OwnGradient(asks=False)
+    with pytest.raises(
+        ValueError, match=r"ask first: forward=.*model\(images.requires_grad_\(\)\)"
+    ):
+        invert(net, IMAGES, steps=1)
+    found = invert(net, IMAGES, steps=1, forward=lambda model, x: model(x.requires_grad_()))
+    assert found["output"].m_g.isfinite().all()
+
+
+def test_a_layer_with_nothing_in_it_is_refused_in_words():
+    net = Plain(lambda y: (y, y.flatten(1)[:, :0]))
+    assert layers(net, IMAGES).names == ("output[0]",)
+    with pytest.raises(ValueError, match=r"'output\[1\]' .* which has nothing in it; can be read"):
+        invert(net, IMAGES, "output[1]", steps=1)
+
+
+class InPlace(nn.Module):
+    """Changes in place what the backward pass needs: it could not be trained either."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()
+
+    def forward(self, images):
+        y = self.act(self.conv(images))
+        y *= 2
+        return y
+
+
+def test_what_the_gradient_needs_and_is_changed_in_place_is_refused_before_the_search():
+    searched = []
+    with pytest.raises(ValueError, match=r"layers: 'output' cannot be inverted, since .* in place"):
+        invert(InPlace(), IMAGES, ["conv", "output"], steps=2, callback=searched.append)
+    assert not searched
+    assert list(invert(InPlace(), IMAGES, ["conv", "act"], steps=2)) == ["conv", "act"]
+
+
+class Catching(nn.Module):
+    """Takes another way where the first one fails."""
+
+    def __init__(self, caught):
+        super().__init__()
+        self.a, self.b, self.caught = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), caught
+
+    def forward(self, images):
+        try:
+            return self.a(images)
+        except self.caught:
+            return self.b(images)
+
+
+@pytest.mark.parametrize("caught", [Exception, BaseException])
+def test_a_net_that_catches_exceptions_is_read(caught):
+    net = Catching(caught)
+    assert_reads(net, "a", net.a(IMAGES))
+
+
 def test_a_layer_that_is_constant_for_one_of_several_images():
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
     nn.init.ones_(net[0].weight)
@@ -554,7 +670,7 @@ def test_a_layer_that_is_constant_for_one_of_several_images():
     (1, ["0"], [2, 1, 2]),
     (1, ["0", "2", "output"], [2, 1, 2]),  # there were 1 + 3 a layer
     (10, ["2", "4"], [2, 1, 16, 4]),
-    (1, "*", [2, 2, 1, 2]),  # a glob lists the layers first
+    (1, "*", [2, 3, 2, 1, 2]),  # a glob lists the layers first
 ])  # fmt: skip
 def test_one_look_serves_all_layers(n, asked, expected):
     net, rows = small(), []

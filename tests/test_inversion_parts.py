@@ -24,6 +24,7 @@ from aelib.inversion import (
     TotalVariation,
     WhiteNoise,
     cosine,
+    invert,
     l1,
     l2,
 )
@@ -363,3 +364,13 @@ def test_the_recipes_have_names():
     assert find_recipe("default") == Recipe() == RECIPES["default"]
     assert find_recipe("badger2022").steps == 500
     assert find_recipe(Recipe(steps=3)).steps == 3
+
+
+@pytest.mark.parametrize("sides", [(1, 7), (7, 1)])
+@pytest.mark.parametrize("recipe", [
+    "badger2022", Recipe(regularizer=TotalVariation(0.1)),
+])  # fmt: skip
+def test_images_without_neighbours_are_refused_where_neighbours_are_needed(recipe, sides):
+    model = torch.nn.Conv2d(2, 3, 1)
+    with pytest.raises(ValueError, match=r"images: expected 2 pixels or more a side for .*without"):
+        invert(model, drawn(1, 2, *sides, dtype=torch.float32), recipe=recipe, steps=3)

@@ -50,6 +50,38 @@ def test_only_the_flat_sides_leak(relu, top):
     assert torch.equal(after, ((given > 0) & (given < top)).float())
 
 
+class Shortcut(nn.Module):
+    """What goes round the convolution has been through the in-place ReLU, too."""
+
+    def __init__(self, relu):
+        super().__init__()
+        self.stem, self.relu, self.conv = nn.Conv2d(3, 4, 1), relu, nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, images):
+        x = self.stem(images)
+        y = self.conv(self.relu(x))
+        return x + y
+
+
+@pytest.mark.parametrize("relu", [nn.ReLU(True), nn.ReLU6(True)])
+def test_an_in_place_relu_stays_in_place_while_it_leaks(relu):
+    with random.seeded(0):
+        model = Shortcut(relu).double()
+    image, images = pictures(1).requires_grad_(), pictures()
+    with leaky(model, image.device) as leak:
+        leak.set(0.2)
+        output = model(image.clone())
+        (gradient,) = torch.autograd.grad(output.sum(), image)
+    assert torch.equal(output, model(image.clone()))
+    slope = torch.where(model.stem(image) > 0, 1.0, 0.2).requires_grad_(False)
+    kept = model.stem(image) * slope  # its gradient is the leaky one
+    (expected,) = torch.autograd.grad((kept + model.conv(kept)).sum(), image)
+    assert torch.allclose(gradient, expected)
+    found = invert(model, images, recipe="trained", steps=20)["output"]
+    apart = (model(found.images[0]) - model(images)).flatten(1).norm(dim=1)
+    assert torch.allclose(found.m_g[0], apart)
+
+
 def test_a_model_is_as_before_also_after_an_error():
     model = net()
     model[1].forward = own = lambda images: images  # somebody's own: left alone

@@ -86,9 +86,13 @@ class Store:
             if kept.get(name) != self.settings.get(name)
         ]
         if unlike:
-            got = checks.Described(f"{self.out}, which holds one with {'; '.join(unlike)}")
-            advice = "give a new folder, or the same settings to go on"
-            raise ValueError(checks.message("out", "a folder of this run", got, advice))
+            raise self.refusal("; ".join(unlike), "the same settings")
+
+    def refusal(self, unlike: str, same: str) -> ValueError:
+        """What is said of a folder that holds another run."""
+        got = checks.Described(f"{self.out}, which holds one with {unlike}")
+        advice = f"give a new folder, or {same} to go on"
+        return ValueError(checks.message("out", "a folder of this run", got, advice))
 
     def check_room(self, need: int) -> None:
         """Refuse work whose results do not fit on the disk.
@@ -142,9 +146,13 @@ class Store:
         """The chunks that are kept, one after the other, in order."""
         for number in range(len(self.chunks)):
             if self._said_in(number).exists():
-                said = self._said(number)
-                found = load(self.path(number)) if said["sha256"] else None
-                yield Chunk(tuple(said["files"]), found, said["left_out"], tuple(said["reduced"]))
+                yield self.chunk(number)
+
+    def chunk(self, number: int) -> Chunk:
+        """One that is kept."""
+        said = self._said(number)
+        found = load(self.path(number)) if said["sha256"] else None
+        return Chunk(tuple(said["files"]), found, said["left_out"], tuple(said["reduced"]))
 
     def join(self) -> Summary:
         """Write what is said of all chunks: the table, who was left out, the sheet, the run."""

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from aelib import checks, runtime
 from aelib.data.folder import image_files, listed, reason_of
 from aelib.data.pixels import check_channels, open_plain, tensor_of
 from aelib.inversion.chunks import LEFT_OUT, RUN, SHEET, TABLE, Chunk, Reasons, Store, Summary
-from aelib.inversion.descent import reference_noise
-from aelib.inversion.nodes import features
-from aelib.inversion.reading import OUTPUT, Forward, alike
+from aelib.inversion.nodes import ROWS, check_model, check_names, check_ran, device_of, trace
+from aelib.inversion.null import unlike
+from aelib.inversion.probe import unfit
+from aelib.inversion.reading import OUTPUT, Forward, frozen
 from aelib.inversion.result import FORMAT
 from aelib.inversion.search import invert
 from aelib.inversion.team import Team
@@ -116,7 +117,7 @@ def invert_folder(
       m_g and m_i of the image's baselines (alike for all seeds), and why it stopped; a cell is
       empty where there is no such number, as m_g/m_r where m_r is 0;
     - `left_out.csv`: the files that could not be read, are smaller than `size`, or of which a layer
-      says nothing, or nothing finite; and why;
+      says nothing, or has nothing finite, its gradient and every seed's m_r included; and why;
     - `grid.png`: the first 16 images, and what the first 40 layers give back of them for the first
       seed;
     - `run.json`: settings, machines, versions;
@@ -146,7 +147,8 @@ def invert_folder(
 
     Raises:
         FileNotFoundError, ValueError, TypeError: for arguments that cannot work; no image that can
-            be inverted; an `out` that holds a run with other settings, images or another model.
+            be inverted; an `out` that holds a run with other settings, images or another model, or
+            whose first m_r and m_g this model and `forward` do not give again.
         OSError: if `out` cannot be written to, or the disk is too small. What is kept stays.
 
     Source: chapter 4.
@@ -166,6 +168,8 @@ def invert_folder(
         checks.choice(name, "options", OPTIONS)
     if not isinstance(seeds, Sequence):
         seeds = checks.whole(seeds, "seeds", least=1)
+    elif not [checks.whole(seed, "seeds", least=0) for seed in seeds]:
+        raise ValueError(checks.message("seeds", "how many, or a list of them", seeds))
     job = _Job(model, layers, seeds, size, channels, forward, options)
     paths = _paths(images, Path(out))
     out = runtime.check_writable(out, "the inversions")
@@ -177,6 +181,7 @@ def invert_folder(
         model.to(team.device)
     states = {number: store.state(number) for number in team.share(range(len(store.chunks)))}
     states = {number: state for part in team.gather(states) for number, state in part.items()}
+    job.check_kept(store, sorted(number for number, state in states.items() if state == "kept"))
     missing = sorted(number for number, state in states.items() if state != "kept")
     anew = tuple(store.path(n).name for n in missing if states[n] == "does not fit")
     mine, under_way, interrupted = team.share(missing), None, False
@@ -241,10 +246,23 @@ class _Job:
             "size": self.size,
             "channels": self.channels,
             "format": FORMAT,
-            **{name: value if isinstance(value, str | int | float | None) else plain_name(value)
+            **{name: value if isinstance(value, str | int | float | None) else _told(value)
                for name, value in (OPTIONS | self.options).items()},
             **{name: versions.get(name) for name in ("aelib", "torch")},
         }  # fmt: skip
+
+    def check_kept(self, store: Store, kept: Sequence[int]) -> None:
+        """Refuse to go on where the model does not give again what is kept, whatever its name is.
+
+        Two functions may have one name, and a model computes with more than its `state_dict`.
+        """
+        found = (store.chunk(number).inversion for number in kept)
+        first = next((inversion for inversion in found if inversion is not None), None)
+        if first is not None:
+            precision = self.options.get("precision", OPTIONS["precision"])
+            if told := unlike(self.model, first, self.forward, precision):
+                same = "`forward` and all that the model computes with as they were,"
+                raise store.refusal(told, same)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -267,7 +285,7 @@ class _Job:
         """A chunk, and whether it was done to its end; `check_room` is told how many layers."""
         left_out: Reasons = {}
         images, reduced = _read(files, self.size, self.channels, self.dtype, left_out)
-        layers = self._drop_silent(images, left_out)
+        layers = self._drop_unfit(images, left_out)
         if not images:
             return Chunk((), None, left_out, reduced), True
         check_room(layers)
@@ -280,29 +298,23 @@ class _Job:
         whole = len(found) == layers and not words & {"interrupted", "not begun"}
         return Chunk(tuple(images), found, left_out, reduced), whole
 
-    def _drop_silent(self, images: dict[str, Tensor], left_out: Reasons) -> int:
-        """Take out images of which a layer says nothing, or nothing finite; how many layers."""
-        layers = 0
-        for file, image in list(images.items()):
-            pair = torch.stack([image, image + reference_noise(0, image)])
-            found = features(self.model, pair, self.layers, self.forward)
-            layers = len(found)
-            whys = (_silent(layer, values.detach()) for layer, values in found.items())
-            if why := next(filter(None, whys), ""):
-                left_out[file] = why
-                del images[file]
-        return layers
-
-
-def _silent(layer: str, pair: Tensor) -> str:
-    """Why a layer whose features of x and x + n are these cannot be inverted; "" if it can."""
-    if not pair.is_floating_point():
-        return ""  # no image's fault: `invert` refuses the layer
-    if not pair.isfinite().all():
-        return f"{layer} is not finite"
-    if alike(*pair):
-        return f"{layer} is the same for x and x + n, so it says nothing of x"
-    return ""
+    @torch.inference_mode(False)  # a caller's own would let no gradient through
+    def _drop_unfit(self, images: dict[str, Tensor], left_out: Reasons) -> int:
+        """Take out images for whose sake `invert` would refuse a layer; how many layers."""
+        if not images:
+            return 0
+        first = next(iter(images.values()))[None]
+        model = check_model(self.model, first)
+        names = check_names(model, self.layers, first, self.forward)
+        seeds = range(self.seeds) if isinstance(self.seeds, int) else self.seeds
+        with frozen(model):
+            check_ran(model, trace(model, first, self.forward, names), names, ROWS)
+            for file, image in list(images.items()):
+                here = image.to(device_of(model, image), copy=True)
+                if why := unfit(model, here[None], names, seeds, self.forward):
+                    left_out[file] = why
+                    del images[file]
+        return len(names)
 
 
 def _read(
@@ -372,9 +384,25 @@ def _digest_of_files(paths: dict[str, Path]) -> str:
 
 def _digest_of_model(model: nn.Module) -> str:
     """A short fingerprint of a model's layers and of every value in it."""
-    values = {name: fingerprint(value) for name, value in model.state_dict().items()
+    held = {**model.state_dict(), **dict(model.named_buffers())}  # some buffers are in no state
+    values = {name: fingerprint(value) for name, value in held.items()
               if isinstance(value, Tensor)}  # fmt: skip
     return _short(plain_name(model) + repr(values))
+
+
+def _told(value: object) -> str:
+    """A setting in words, with a fingerprint of its tensors: words leave their middle out."""
+    tensors = [fingerprint(tensor) for tensor in _tensors(value)]
+    return plain_name(value) + (f", {_short(repr(tensors))}" if tensors else "")
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors in a setting, which may be a dataclass of others."""
+    if isinstance(value, Tensor):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from _tensors(getattr(value, one.name))
 
 
 def _short(text: str) -> str:

@@ -56,7 +56,7 @@ def folded(
         yield
 
 
-@torch.no_grad()
+@torch.enable_grad()  # a forward pass may take a gradient of its own
 def _fold_all(
     modules: Sequence[nn.Module], read: Callable[[], Tensor], stack: contextlib.ExitStack
 ) -> bool:

@@ -57,7 +57,8 @@ def leaky(model: nn.Module, device: torch.device) -> Iterator[Leak]:
 def _forward(leak: Leak, module: nn.Module, given: Tensor) -> Tensor:
     if not leak.on:
         return type(module).forward(module, given)
-    return cast(Tensor, _LeakyGradient.apply(given, leak.slope, TOPS[type(module)]))
+    kind = _LeakyInPlace if module.inplace else _LeakyGradient
+    return cast(Tensor, kind.apply(given, leak.slope, TOPS[type(module)]))
 
 
 class _LeakyGradient(torch.autograd.Function):
@@ -74,3 +75,15 @@ class _LeakyGradient(torch.autograd.Function):
         (gradient,) = gradients
         true = torch.ops.aten.hardtanh_backward(gradient, output, 0, ctx.top)
         return torch.lerp(true, gradient, slope.to(gradient.dtype)), None, None
+
+
+class _LeakyInPlace(_LeakyGradient):
+    """Whoever else holds what is given, such as a shortcut, holds the answer afterwards."""
+
+    @staticmethod
+    def forward(ctx: Any, given: Tensor, slope: Tensor, top: float) -> Tensor:
+        output = given.clamp_(0, top)
+        ctx.mark_dirty(output)
+        ctx.save_for_backward(output, slope)
+        ctx.top = top
+        return output

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aelib import checks
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 Regularizer = Callable[[Tensor], Tensor]
 
@@ -65,13 +67,18 @@ class SumL1:
 class TotalVariation:
     """weight · mean |difference| between neighbouring pixels: a regularizer for flat regions.
 
-    The root is rounded at `eps` so that it has a slope everywhere.
+    The root is rounded at `eps` so that it has a slope everywhere. ValueError for images one pixel
+    high or wide, which have no such pairs.
     """
 
     weight: float
     eps: float = 1e-3
 
     def __call__(self, images: Tensor) -> Tensor:
+        if min(images.shape[2:]) < 2:
+            expected = "2 pixels or more a side for TotalVariation"
+            advice = "take a recipe without it"
+            raise ValueError(checks.message("images", expected, images, advice))
         down = images.diff(dim=2)[..., :-1]
         across = images.diff(dim=3)[:, :, :-1]
         steps = (down.square() + across.square() + self.eps**2).sqrt() - self.eps

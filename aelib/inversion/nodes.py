@@ -75,7 +75,7 @@ class Layers:
 
 
 def layers(model: nn.Module, image: Tensor, forward: Forward | None = None) -> Layers:
-    """Names, shapes and sizes of a model's layers, from one forward pass in evaluation mode.
+    """Names, shapes and sizes of a model's layers, from two forward passes in evaluation mode.
 
     Args:
         model: any module; it is as before afterwards.
@@ -109,7 +109,12 @@ def layers(model: nn.Module, image: Tensor, forward: Forward | None = None) -> L
 @torch.inference_mode(False)  # a caller's own would let no gradient through
 def _listed(model: nn.Module, images: Tensor, forward: Forward | None) -> dict[str, Entry]:
     with frozen(model):
-        return entries(trace(model, images, forward), ROWS)
+        found, more = (entries(trace(model, images, forward, rows=n), n) for n in (ROWS, ROWS + 1))
+    # An axis that is not the batch's may be as long as one batch, but not as two.
+    return {
+        name: (kind, given, why or (more[name][2] if name in more else ""))
+        for name, (kind, given, why) in found.items()
+    }
 
 
 def _layer(name: str, kind: str, given: Tensor | None, note: str, pixels: int) -> Layer:
@@ -162,17 +167,21 @@ ROWS = 2  # in a trace: one would not tell the axis of a batch from any other of
 
 
 def trace(
-    model: nn.Module, images: Tensor, forward: Forward | None, names: Sequence[str] = ()
+    model: nn.Module,
+    images: Tensor,
+    forward: Forward | None,
+    names: Sequence[str] = (),
+    rows: int = ROWS,
 ) -> list[Call]:
     """All calls of a `frozen` model for the first image and its negative, as a loop would see them.
 
     Gradients are on, as in the loop: torch's attention takes another path without. Values are kept
-    of the layers of these names alone.
+    of the layers of these names alone. More `rows` than two begin with the first image again.
     """
     first = images[:1].detach().to(device_of(model, images))
     with torch.enable_grad():
-        pair = torch.cat([first, 1 - first]).requires_grad_()
-        return outputs(model, pair, forward, keep=_modules(model, names))
+        both = torch.cat([first, 1 - first]).repeat(-(-rows // 2), 1, 1, 1)
+        return outputs(model, both[:rows].requires_grad_(), forward, keep=_modules(model, names))
 
 
 def device_of(model: nn.Module, images: Tensor) -> torch.device:
@@ -219,6 +228,11 @@ def _check_module(name: str, module: nn.Module) -> None:
     where = f"model: {name!r} in it" if name else "model: it"
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError(f"{where} is scripted and lets nobody in; give the module it was made from")
+    if isinstance(module, torch.fx.GraphModule) and "eval" in vars(module):
+        raise TypeError(
+            f"{where} is exported (torch.export) and has no evaluation mode; give the module it "
+            "was made from"
+        )
     if ".quantized" in type(module).__module__:
         raise TypeError(
             f"{where} is quantised ({type(module).__name__}) and passes no gradient; give the "
@@ -351,6 +365,8 @@ def refusal(given: Tensor, rows: int | None = None) -> str:
         return f"returns {given.dtype}, not floats"
     if given.dim() == 0 or len(given) != rows:
         return f"returns shape {tuple(given.shape)}, whose first axis is not the batch"
+    if given.numel() == 0:
+        return f"returns shape {tuple(given.shape)}, which has nothing in it"
     return "" if given.requires_grad else "passes no gradient back to the image"
 
 

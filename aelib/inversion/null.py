@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from aelib import checks
 from aelib.inversion.descent import reference_noise
-from aelib.inversion.nodes import check_model, check_names, device_of
-from aelib.inversion.reading import Forward, frozen, reader
+from aelib.inversion.nodes import PRECISE, check_model, check_names, device_of
+from aelib.inversion.reading import Forward, frozen, reader, weights_dtype
+
+if TYPE_CHECKING:
+    from aelib.inversion.result import Inversion
 
 AT_ONCE = 8  # images in one pass
 
@@ -57,6 +61,27 @@ def reference_distances(
     }
 
 
+def unlike(
+    model: nn.Module, kept: Inversion, forward: Forward | None = None, precision: str = "no"
+) -> str:
+    """Which number of a kept inversion this model does not give again; "" if it gives them all.
+
+    Asked, within rounding, of the first image and seed: m_r, and m_g of the image that was found.
+    """
+    x, seed = kept.images[:1], kept.seeds[0]
+    low = precision != "no" or weights_dtype(model) not in (None, *PRECISE)
+    loose = 10 if low else 1
+    for layer, result in kept.results.items():
+        three = torch.cat([x, x + reference_noise(seed, x[0]), result.images[0, :1]])
+        here, moved, found = _features(model, three, layer, forward, precision)
+        rounding = loose * float(0.01 * result.m_r[0, 0] + 0.001 * here.norm())
+        for name, other in (("m_r", moved), ("m_g", found)):
+            was, now = float(getattr(result, name)[0, 0]), float((other - here).norm())
+            if not (math.isnan(was) or abs(now - was) <= rounding):
+                return f"{name} {was:.4g} in {layer!r}, now {now:.4g}"
+    return ""
+
+
 def share_below(null: Tensor, m_g: Tensor) -> Tensor:
     """The share of a null distribution, (pairs,), at or below each m_g; of its shape, 0 to 1.
 
@@ -74,10 +99,18 @@ def share_below(null: Tensor, m_g: Tensor) -> Tensor:
 
 
 @torch.inference_mode(False)
-def _features(model: nn.Module, images: Tensor, layer: str, forward: Forward | None) -> Tensor:
+def _features(
+    model: nn.Module,
+    images: Tensor,
+    layer: str,
+    forward: Forward | None,
+    precision: str = "no",
+) -> Tensor:
     """A layer's features, (n, elements), on the CPU."""
     model = check_model(model, images, span=None)
     check_names(model, layer, images, forward)
-    with frozen(model), reader(model, layer, forward) as read, torch.no_grad():
+    reading = reader(model, layer, forward, precision=precision)
+    with frozen(model), reading as read, torch.enable_grad():
         here = images.detach().to(device_of(model, images))
-        return torch.cat([read(some).cpu() for some in here.split(AT_ONCE)]).flatten(1)
+        found = [read(some).detach().cpu() for some in here.split(AT_ONCE)]
+        return torch.cat(found).flatten(1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from aelib.inversion.descent import reference_noise
 from aelib.inversion.nodes import PRECISE, check_ran, trace
 from aelib.inversion.reading import Forward, alike, catching, first_line, weights_dtype
 from aelib.runtime import out_of_memory
@@ -39,7 +41,18 @@ def check_layers(
             for one of the images, or is the same for x and x + n, whichever of the images x is.
     """
     beside = check_ran(model, trace(model, images, forward, names), names, rows=2)
-    alone, needed = _alone(model, images[:1], names, forward)
+    alone, needed, broken = _alone(model, images[:1], names, forward)
+    for name in broken:
+        raise ValueError(
+            f"layers: {name!r} or its gradient is not finite for the first image; look at the "
+            "model's weights and at how the images are normalized"
+        )
+    for name in names:
+        if len(alone[name]) != 1:
+            raise ValueError(
+                f"layers: {name!r} returns shape {tuple(alone[name].shape)} for one image, so its "
+                "first axis is not the batch; turn it round in `forward`, or take another layer"
+            )
     # Rounding grows through the layers of a model; in half the digits it is no small thing.
     much = 1e-2 if weights_dtype(model) in (None, *PRECISE) else 1e-1
 
@@ -50,7 +63,7 @@ def check_layers(
     moved = {name: beside[name].detach()[:1].to(images.dtype) for name in names}
     again: dict[str, Tensor] = {}
     if any(differs(name, moved[name], 1e-3) for name in names):
-        again, _ = _alone(model, images[:1], names, forward)
+        again, _, _ = _alone(model, images[:1], names, forward)
     for name in names:
         if differs(name, moved[name], 1e-3) and differs(name, again[name], 1e-3):
             raise ValueError(
@@ -66,22 +79,92 @@ def check_layers(
     return needed
 
 
+def check_seeds(
+    model: nn.Module,
+    images: Tensor,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    forward: Forward | None = None,
+) -> None:
+    """Refuse layers that are not finite for an image moved by a seed's noise: they have no m_r.
+
+    Args:
+        model, images, names, forward: as for `check_layers`, which has passed them.
+        seeds: other ones than it was given the noise of.
+    """
+
+    def look(seed: int, noise: Tensor, rows: range) -> None:
+        for name, features in catch(images[rows.start : rows.stop] + noise).items():
+            for row, moved in enumerate(features, rows.start):
+                if not moved.isfinite().all():
+                    raise ValueError(_moved(name, row, f"seed {seed}"))
+
+    with torch.enable_grad(), catching(model, names, forward) as catch:
+        for seed in seeds:
+            noise = reference_noise(seed, images[0])
+            for start in range(0, len(images), AT_ONCE):
+                rows = range(start, min(start + AT_ONCE, len(images)))
+                _halving(partial(look, seed, noise), rows)
+
+
+def unfit(
+    model: nn.Module,
+    image: Tensor,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    forward: Forward | None = None,
+) -> str:
+    """Why `invert` would refuse these layers because of one image; "" if it would not.
+
+    Args:
+        model: a `frozen` module.
+        image: x, (1, channels, height, width), where the model is.
+        names, forward: layers, which other images have passed.
+        seeds: of x moved by the first one's noise, a layer must say something.
+    """
+    first, *others = seeds
+    moved = image + reference_noise(first, image[0])
+    with torch.enable_grad(), catching(model, names, forward) as catch:
+        for name, pair in catch(torch.cat([image, moved])).items():
+            if not pair.isfinite().all():
+                return f"{name} is not finite"
+            if alike(*pair):
+                return f"{name} is the same for x and x + n, so it says nothing of x"
+            if why := _out_of_range(*pair):
+                return f"{name} is {why}"
+        for seed in others:
+            for name, values in catch(image + reference_noise(seed, image[0])).items():
+                if not values.isfinite().all():
+                    return f"{name} is not finite for x moved by the noise of seed {seed}"
+    _, _, broken = _alone(model, image, names, forward)
+    return f"{broken[0]} has a gradient that is not finite" if broken else ""
+
+
 def _alone(
     model: nn.Module, image: Tensor, names: Sequence[str], forward: Forward | None
-) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """By layer: features of one image, and the bytes that are kept for its gradient."""
+) -> tuple[dict[str, Tensor], dict[str, int], list[str]]:
+    """By layer: features of one image, and the bytes that are kept for its gradient.
+
+    And the layers where one of the two is not finite.
+    """
     saved: dict[int, int] = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def pack(tensor: Tensor) -> tuple[Tensor, int]:
         storage = tensor.untyped_storage()
         saved[storage.data_ptr()] = storage.nbytes()
+        return tensor, tensor._version
+
+    def unpack(kept: tuple[Tensor, int]) -> Tensor:
+        tensor, version = kept
+        if tensor._version != version:  # torch itself does not look where there are hooks
+            raise RuntimeError("what its gradient needs was changed in place")
         return tensor
 
     weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
     row = image.detach().clone().requires_grad_()
     needed: dict[str, int] = {}
     failed: list[tuple[str, Exception]] = []
-    unlike: list[str] = []
+    broken: list[str] = []
 
     def look(name: str, features: Tensor) -> Tensor:
         """As the loop would find it: behind this layer nothing has been computed yet."""
@@ -95,10 +178,10 @@ def _alone(
             failed.append((name, error))
         else:
             if not (alone.isfinite().all() and gradient.isfinite().all()):
-                unlike.append(name)
+                broken.append(name)
         return alone
 
-    keep = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    keep = torch.autograd.graph.saved_tensors_hooks(pack, unpack)
     with torch.enable_grad(), catching(model, names, forward, keep=look) as catch, keep:
         try:
             alone = catch(row)
@@ -113,12 +196,7 @@ def _alone(
             f"layers: {name!r} cannot be inverted, since {first_line(error)}; is there "
             "a step that is not differentiable, or changes in place what is needed again?"
         ) from error
-    for name in unlike:
-        raise ValueError(
-            f"layers: {name!r} or its gradient is not finite for the first image; look at the "
-            "model's weights and at how the images are normalized"
-        )
-    return alone, needed
+    return alone, needed, broken
 
 
 def _check_each(
@@ -139,10 +217,25 @@ def _check_each(
                 _check_finite(name, row, here, there)
                 if not alike(here, there):
                     live.add(name)
+                    if why := _out_of_range(here, there):
+                        raise ValueError(
+                            f"layers: {name!r} is {why} for images[{row}]; scale it in `forward`, "
+                            "or give the model and the images in float64"
+                        )
 
-    with torch.no_grad(), catching(model, names, forward) as catch:
-        for start in range(0, len(images), AT_ONCE):
-            _halving(look, range(start, min(start + AT_ONCE, len(images))))
+    # Nothing here asks for a gradient; but a forward pass may take one of its own.
+    with torch.enable_grad(), catching(model, names, forward) as catch:
+        try:
+            for start in range(0, len(images), AT_ONCE):
+                _halving(look, range(start, min(start + AT_ONCE, len(images))))
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            raise ValueError(
+                f"model: it fails for images that ask for no gradient ({first_line(error)}); if it "
+                "takes one itself, ask first: forward=lambda model, images: "
+                "model(images.requires_grad_())"
+            ) from error
     for name in names:
         if name not in live:
             raise ValueError(
@@ -158,10 +251,25 @@ def _check_finite(name: str, row: int, here: Tensor, there: Tensor) -> None:
             "the model does with it"
         )
     if not there.isfinite().all():
-        raise ValueError(
-            f"layers: {name!r} is not finite for images[{row}] moved by the noise of m_r, whose "
-            "pixels lie a little outside [0, 1], as those of a search do; clamp them in `forward`"
-        )
+        raise ValueError(_moved(name, row, "m_r"))
+
+
+def _moved(name: str, row: int, whose: str) -> str:
+    return (
+        f"layers: {name!r} is not finite for images[{row}] moved by the noise of {whose}, whose "
+        "pixels lie a little outside [0, 1], as those of a search do; clamp them in `forward`"
+    )
+
+
+def _out_of_range(here: Tensor, there: Tensor) -> str:
+    """Why m_r of these features, and an m_g below it, cannot be told; "" if they can."""
+    numbers = torch.finfo(here.dtype)
+    kind = str(here.dtype).removeprefix("torch.")
+    if not here.square().sum().isfinite():
+        return f"too large: {kind} does not hold the sum of its squares"
+    if (here - there).square().sum() < numbers.tiny / numbers.eps:
+        return f"too small: {kind} does not hold the square of what noise changes in it"
+    return ""
 
 
 def _halving(look: Callable[[range], None], rows: range) -> None:

@@ -31,8 +31,11 @@ def alike(first: Tensor, second: Tensor) -> bool:
     return bool((first - second).abs().max() <= rounding)
 
 
-class _Reached(Exception):
-    """Raised behind the layer that is read, so that nothing deeper is computed."""
+class _Reached(BaseException):
+    """Raised behind the layer that is read, so that nothing deeper is computed.
+
+    No `Exception`: a forward pass that catches those would go on with another branch.
+    """
 
 
 class Call(NamedTuple):
@@ -215,10 +218,13 @@ def catching(
             try:
                 with mixed:
                     note(OUTPUT, forward(model, copy.to(dtype or images.dtype)))
-                missed = next(name for name in nodes if name not in caught)
-                raise ValueError(f"layers: {missed!r} did not run for these images")
             except _Reached:
                 return dict(caught)
+            else:
+                for name in nodes:
+                    if name not in caught:
+                        raise ValueError(f"layers: {name!r} did not run for these images")
+                return dict(caught)  # the forward pass has swallowed even `_Reached`
             finally:
                 calls.clear()
                 caught.clear()

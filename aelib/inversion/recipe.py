@@ -43,12 +43,18 @@ class PinkNoise:
 
 @dataclass(frozen=True)
 class Blur:
-    """After every step, a 3×3 Gaussian blur whose width in pixels goes from `first` to `last`."""
+    """After every step, a 3×3 Gaussian blur whose width in pixels goes from `first` to `last`.
+
+    It mirrors at the edges, so images one pixel high or wide get a ValueError.
+    """
 
     first: float = 2.4
     last: float = 0.4
 
     def __call__(self, images: Tensor, fraction: float) -> Tensor:
+        if min(images.shape[2:]) < 2:
+            expected, advice = "2 pixels or more a side for Blur", "take a recipe without it"
+            raise ValueError(checks.message("images", expected, images, advice))
         width = self.first * (1 - fraction) + self.last * fraction
         side = torch.tensor(-0.5 / width**2, dtype=torch.float64).exp().item()
         taps = torch.tensor([side, 1.0, side], dtype=torch.float64) / (1 + 2 * side)

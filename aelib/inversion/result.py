@@ -152,7 +152,8 @@ class Inversion:
 
         Returns:
             A matplotlib figure, images down, layers across; under each layer's name the median of
-            ‖x − x_g‖/‖x‖ over the images. Give it to `figures.show` with your alt text.
+            ‖x − x_g‖/‖x‖ over the images. Images of neither 1 nor 3 channels take a row for each
+            channel, in grey. Give it to `figures.show` with your alt text.
 
         Raises:
             ValueError: if there are not so many seeds.
@@ -165,6 +166,8 @@ class Inversion:
             columns.append(f"{layer}\n{float(result.relative[seed].nanmedian()):.2f}")
         recovered = torch.stack([result.images[seed] for result in self.results.values()], 1)
         rows = torch.cat([self.images[:, None], recovered], 1)  # (images, 1 + layers, …)
+        if rows.shape[2] not in (1, 3):
+            rows = rows.movedim(2, 1).flatten(0, 1)[:, :, None]
         return grid(list(rows.nan_to_num(0.5)), columns=columns)
 
     def null(

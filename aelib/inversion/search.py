@@ -18,7 +18,7 @@ from aelib.inversion.folding import folded
 from aelib.inversion.leak import leaky
 from aelib.inversion.nodes import check_model, check_names, device_of
 from aelib.inversion.parameterization import image_shape
-from aelib.inversion.probe import check_layers
+from aelib.inversion.probe import check_layers, check_seeds
 from aelib.inversion.reading import OUTPUT, Forward, frozen, reader
 from aelib.inversion.recipe import Recipe, find_recipe
 from aelib.inversion.result import NUMBERS, TRACED, Inversion, LayerInversion
@@ -132,6 +132,7 @@ def invert(
     with frozen(model, channels_last):
         noise = reference_noise(seeds[0], originals[0])
         needed = check_layers(model, originals, names, noise, forward)
+        check_seeds(model, originals, names, seeds[1:], forward)
         sizes = {
             name: batch_size or _batch_size(recipe, inits[0, :1], need)
             for name, need in needed.items()
