@@ -132,7 +132,7 @@ LAYERS = {
 }
 STATES = ("untrained", "trained")
 COMPARED = ("stage2", "stage4")  # stages read of nets as built, and by another search
-SHOWN = 4  # images whose pictures are kept
+SHOWN = 2  # images whose pictures are kept, of a chunk
 
 
 def nets(sample: Tensor, untrained: int) -> dict[tuple[str, str], list[nn.Module]]:
