@@ -4,8 +4,8 @@ Every method gets the same net up to a layer, photograph, start and thread. Seco
 process's processor seconds from a method's last look at the photograph on: loading and checking
 count for nobody, whatever is probed afterwards counts. What is noted here is on nobody's account.
 
-The engine's settings were chosen on ResNet-18, EfficientNet-Lite1 and -Lite2, which are not here, and
-on photographs of a temple, a flower and a motorcycle, which are not here either.
+The engine's settings were chosen on ResNet-18, EfficientNet-Lite1 and -Lite2, which are not here,
+and on photographs of a temple, a flower and a motorcycle, which are not here either.
 """
 
 from __future__ import annotations
