@@ -26,6 +26,7 @@ from press.notebooks import Notebook
 
 FRONT = ("fig-one-image", ROOT / "assets" / "front.png")  # the picture of README and front page
 MADE_FROM = ("aelib/**/*", "requirements.lock")  # besides the notebook's own code
+CLAIM = re.compile(r"[\"'](\d+\.\d+)[\"']")  # as code names one
 GLUED = "application/papermill.record/text/plain"
 MOVES = re.compile(r"<data[^>]*>[^<]*</data>")  # what a card marks as measured
 
@@ -34,13 +35,16 @@ def digest_of(notebook: Notebook) -> str:
     """What the outputs were made from, and they themselves, so that another hand is noticed."""
     code = json.dumps([setup_cell.body(cell.source) for cell in notebook.code])
     outputs = json.dumps([cell.outputs for cell in notebook.code], sort_keys=True)
+    named = {claim for cell in notebook.code for claim in CLAIM.findall(cell.source)}
 
     def counts(path: Path) -> bool:
-        """Not the kept run of another chapter's claim, and not what comes from the chapters."""
+        """Not what comes from the chapters, nor the kept run of another chapter's claim, unless
+        the notebook's code names it."""
         if path.name == "lessons.json":
             return False
         claim = re.fullmatch(r"(\d+)\.\d+", path.stem) if path.parent.name == "kept" else None
-        return claim is None or claim[1] == notebook.path.stem[:2].lstrip("0")
+        own = claim is None or claim[1] == notebook.path.stem[:2].lstrip("0")
+        return own or path.stem in named
 
     return digest(ROOT, MADE_FROM, code, outputs, content=what_runs, counts=counts)
 

@@ -382,6 +382,22 @@ def test_another_machines_digits_leave_the_stored_outputs_alone(fresh: dict, sta
     assert result.last_run["digest"] == digest_of(result)
 
 
+def test_a_notebook_is_made_from_the_kept_runs_that_its_code_names(monkeypatch) -> None:
+    """05b once kept an old number of chapter 4's: 4.6 was another chapter's, and did not count."""
+    counted: list[set[str]] = []
+
+    def digest(root, patterns, *texts, content, counts):
+        kept = Path("aelib/experiments/kept")
+        counted.append({name for name in ("4.6", "5.7", "6.1") if counts(kept / f"{name}.json")})
+        return ""
+
+    monkeypatch.setattr("press.stored.digest", digest)
+    for source in ("ae.experiments.card('5.7')", 'ae.experiments.full_result("4.6")'):
+        content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        digest_of(Notebook(Path("05b_loops.ipynb"), content))
+    assert counted == [{"5.7"}, {"5.7", "4.6"}]
+
+
 @pytest.mark.parametrize(("machine", "renew"), [("an abacus", False), ("a slide rule", True)])
 def test_the_same_machines_digits_and_forced_ones_are_stored(machine: str, renew: bool) -> None:
     fresh = made(None, **MOVED).content
