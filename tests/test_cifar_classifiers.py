@@ -138,3 +138,13 @@ def test_images_that_several_nets_read_in_turn_stay_in_order():
     assert row["leftover"].max() < 0.01
     assert torch.allclose(row["images"], images, atol=0.2)
     assert row["thumbnail"].shape == row["arrived"].shape == (4,)
+
+
+def test_a_net_as_it_is_built_differs_from_the_untrained_one_by_its_statistics_alone():
+    groups = cifar_read_back.nets(torch.rand(8, 3, 32, 32, generator=random.generator(0)), 1)
+    (built,), (untrained,) = (groups["ResNet", state] for state in ("as built", "untrained"))
+    assert all(map(torch.equal, built.parameters(), untrained.parameters()))
+    moved = {name: value for name, value in built.state_dict().items() if "running_mean" in name}
+    assert moved
+    assert not any(value.any() for value in moved.values())
+    assert all(untrained.state_dict()[name].any() for name in moved)

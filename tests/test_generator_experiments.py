@@ -13,6 +13,7 @@ from aelib.experiments import (
     attention_alone,
     blind_estimate,
     convolutional_walk,
+    digit_diffusion,
     long_range,
     noisy_input_read_back,
     output_read_back,
@@ -135,3 +136,21 @@ def test_a_walk_on_the_statistics_of_the_batch_leaves_the_running_ones_as_they_w
     assert torch.equal(batch[0], running[0])
     assert not torch.allclose(batch[1], running[1], atol=0.01)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_mixture_that_draws_copies_is_not_chosen_though_its_draws_come_nearest(monkeypatch):
+    near = {0.1: (0.92, 50.0), 0.2: (0.7, 10.0), 0.3: (0.91, 60.0)}  # nearest / second, Fréchet
+
+    def scores(images):
+        ratio, distance = near.get(round(float(images.mean()), 3), (0.92, 4.0))
+        sets = torch.ones(len(images))
+        return {"nearest / second": ratio * sets, "Fréchet": distance * sets}
+
+    drawn = lambda count, number=50: lambda n, seed: torch.full((n, 1, 28, 28), count / 100)  # noqa: E731
+    monkeypatch.setattr(digit_diffusion, "density", drawn)
+    monkeypatch.setattr(digit_diffusion, "scores", scores)
+    mixtures = [(10, 50), (20, 50), (30, 50)]
+    assert digit_diffusion.tuned_mixture(mixtures, n=2) == (10, 50)
+    assert digit_diffusion.tuned_mixture(mixtures, n=2, copies=True) == (20, 50)
+    assert digit_diffusion.tuned_mixture([(20, 50)], n=2) == (20, 50), "where all copy"
+    assert digit_diffusion.best_mixture([10, 20, 30], n=2) == 20
