@@ -55,8 +55,7 @@ MANY = Claim(
 TAUGHT = Claim(
     id="5.18",
     statement="Applied again and again, a copier with a code of two ends on digits it was taught "
-    "where it was taught twenty, which it can copy, and on none where it was taught 4,000, which "
-    "it cannot.",
+    "where it was taught twenty, and on none where it was taught 4,000.",
     source="Radhakrishnan et al. 2020, Fumero et al. 2026",
     reading="H, 20 digits",
     measure="H, share of held-out digits that the net, applied 400 times, takes to a training "
@@ -67,8 +66,8 @@ TAUGHT = Claim(
     condition="Taught twenty, fewer than half of the walks end on one of them.",
     refuted={"H, 20 digits": below(0.05)},
     controls=("before training, H, 20 digits", "before training, H, 4,000 digits"),
-    fails_when="Of 4,000 digits nothing else could come: through a code of two numbers the net "
-    "copies none of them, and what it cannot copy it cannot end on.",
+    fails_when="The digits are more than a code of two numbers can tell apart: what a net does not "
+    "copy it cannot end on, so of 4,000 digits nothing else could come.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )

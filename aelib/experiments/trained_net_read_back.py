@@ -123,7 +123,7 @@ KEEPING = Claim(
         **{("untrained", place, "levelled off"): above(0.5) for place in MIDDLE},
     },
     condition="beside an untrained net that has the statistics of photographs, as a trained one "
-    "has; not beside one as it is built, whose normalisation does next to nothing",
+    "has; beside one as it is built, whose normalisation does next to nothing, it was not shown",
     controls=(
         *((place, "other weights / untrained") for place in MIDDLE),
         *(("untrained", place, "m_g/m_r") for place in MIDDLE),
