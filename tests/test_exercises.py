@@ -74,7 +74,11 @@ def posterior(noisy, known, sigma):
         ("ex-5-break", torch.tensor([[12.0, 12.0], [16.0, 12.0]]), "not yet. Half-way"),
         ("ex-5-break", torch.tensor([[12.0, 12.0], [13.0, 12.0]]), "right."),
         ("ex-5-residual", 0.4, "not yet. A share of 0.40"),
-        ("ex-5-walk", lambda x, seed: data.discs(len(x), seed + 9).images, "not yet. From a disc"),
+        (
+            "ex-5-walk",
+            lambda x, seed: data.discs.sample(len(x), seed + 9).images,
+            "not yet. From a disc",
+        ),
         ("ex-5-walk", lambda x, seed: x, "not yet. After 60 steps"),
     ],
 )

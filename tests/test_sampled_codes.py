@@ -20,7 +20,7 @@ def test_what_fits_and_their_draws_leave_in_the_mean():
 
 def test_the_linear_copier_has_the_principal_directions_for_a_code():
     test = sampled_codes.digits().test[:20]
-    model = sampled_codes.principal()
+    model = sampled_codes.principal(sampled_codes.DIRECTIONS)
     best = measures.pca_filter(sampled_codes.digits().train, sampled_codes.DIRECTIONS)
     assert torch.allclose(measures.outputs(model, test), best(test), atol=1e-4)
     codes = measures.codes(model, sampled_codes.digits().train)
@@ -29,7 +29,9 @@ def test_the_linear_copier_has_the_principal_directions_for_a_code():
 
 def test_no_two_sets_are_drawn_with_one_seed():
     known = sampled_codes.digits().train[:100]
-    sets = sampled_codes.from_code([sampled_codes.principal()] * 2, known, 1, 2, 2, 5)
+    sets = sampled_codes.from_code(
+        [sampled_codes.principal(sampled_codes.DIRECTIONS)] * 2, known, 1, 2, 2, 5
+    )
     flat = sets.flatten(2).flatten(0, 1)
     assert len(flat) == 8
     assert float(torch.pdist(flat).min()) > 1

@@ -1,9 +1,9 @@
 """Images in, and what spoils them: bundled sets, torchvision's sets, a reader's folder, noise.
 
 Every set arrives as one `Images`: float32 tensors in [0, 1] of shape (n, channels, height, width),
-already divided into training and test images; `discs` are drawn to order. "digits" and "photos" are
-read from files that scikit-learn and scikit-image ship inside their packages, so a first run needs
-no network.
+already divided into training and test images; `discs` and `ellipses` are drawn to order. "digits"
+and "photos" are read from files that scikit-learn and scikit-image ship inside their packages, so a
+first run needs no network.
 Heavy imports wait inside the functions that need them: `import aelib` stays quick.
 """
 
@@ -23,37 +23,27 @@ from aelib.data.noise import (
     white_noise,
 )
 from aelib.data.sets import load
-from aelib.data.shapes import (
-    Discs,
-    NearestDisc,
-    disc_tangents,
-    discs,
-    draw_discs,
-    nearest_disc,
-    place_grid,
-)
+from aelib.data.shapes import Drawn, Nearest, Shapes, discs, ellipses
 
 __all__ = [
     "BitDepthWarning",
     "Contrast",
-    "Discs",
+    "Drawn",
     "GaussianNoise",
     "Images",
     "Mask",
     "MixedNoise",
-    "NearestDisc",
+    "Nearest",
+    "Shapes",
     "Shift",
     "UnreadableImagesWarning",
     "contrast",
-    "disc_tangents",
     "discs",
-    "draw_discs",
+    "ellipses",
     "gaussian",
     "load",
     "masked",
     "mixed",
-    "nearest_disc",
-    "place_grid",
     "read_images",
     "shift",
     "white_noise",

@@ -57,8 +57,8 @@ def ex_5_break(answer: Any) -> None:
     assert places.shape == (2, 2), f"Its shape is {tuple(places.shape)}, not (2, 2)."
     apart = float((places[0] - places[1]).norm())
     assert apart >= 1, f"They are {apart:.2f} pixels apart, and one is asked for."
-    first, last = data.draw_discs(places)
-    off = float(data.nearest_disc(((first + last) / 2)[None]).distances)
+    first, last = data.discs.draw(places)
+    off = float(data.discs.nearest(((first + last) / 2)[None]).distances)
     assert off < 0.5, (
         f"Half-way in pixels lies {off:.2f} from the nearest disc: that does not refute the claim."
     )
@@ -113,27 +113,26 @@ def ex_5_walk(answer: Any) -> None:
 
     Its walk is to keep the data's spread.
     """
-    from aelib.experiments.known_manifold import spread
-
-    start, places = data.discs(128, 3)
+    start, places = data.discs.sample(128, 3)
 
     def step_from(x: torch.Tensor, seed: int) -> torch.Tensor:
         back = torch.as_tensor(tried(answer(x, seed))).detach().float()
         assert back.shape == start.shape, f"A step's shape is {tuple(back.shape)}."
         return back
 
-    there = data.nearest_disc(step_from(start, 0)).places
+    there = data.discs.nearest(step_from(start, 0)).numbers
     moved = float((there - places).norm(dim=1).mean())
     assert moved < 5.5, (
         f"From a disc without noise your step leads {moved:.1f} pixels away; to any disc at all it "
         "would be 7. Does it look at the picture?"
     )
     x, source = start, random.generator(7)
-    mean = data.nearest_disc(start.mean(0, keepdim=True)).distances
+    mean = data.discs.nearest(start.mean(0, keepdim=True)).distances
     for step in range(60):
         x = step_from(x + 4 * random.normal(x.shape, x, source), step)
-    found = data.nearest_disc(x)
-    off, wide = float(found.distances.mean() / mean), float(spread(found.places))
+    found = data.discs.nearest(x)
+    off = float(found.distances.mean() / mean)
+    wide = float(data.discs.spread(found.numbers))
     assert off < 0.3, (
         f"After 60 steps the walkers are {off:.2f} times as far from the manifold as the mean "
         "picture is. What pulls them back to it?"

@@ -128,6 +128,21 @@ def draw(model: nn.Module, n: int = N, seed: int = 0, steps: int = 20) -> Tensor
     return sampling.sample(there, SCHEDULE, n, steps=steps, eta=1.0, seed=seed).clamp(0, 1).cpu()
 
 
+def distance(
+    make: Callable[[int, int], Tensor], seeds: int, draws: int = 1, first: int = 0
+) -> Tensor:
+    """Fréchet distance of what make(unit, seed) draws, a mean over draws for each unit: (seeds,).
+
+    `first` tells one set of draws from another.
+    """
+    return torch.stack(
+        [
+            frechet(torch.stack([make(unit, first + 50 * again + unit) for unit in range(seeds)]))
+            for again in range(draws)
+        ]
+    ).mean(0)
+
+
 @cache
 def directions(number: int = DIRECTIONS) -> tuple[Tensor, Tensor]:
     """The mean digit (d,) and the principal directions in which a mixture is fitted (k, d)."""

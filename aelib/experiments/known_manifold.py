@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from aelib import data, figures, fit, measures, models, objectives, random, sampling
 from aelib.claims import Claim, above, below, between
-from aelib.data.shapes import RADIUS, SIZE, SPAN
+from aelib.data.shapes import RADIUS, SIZE, Shapes
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 from aelib.experiments.pictures import on_screen
@@ -106,8 +106,8 @@ MEAN = Claim(
     "mean loses some of it, and so does a denoiser's.",
     source="Bengio et al. 2013, of draws; chapter 5, of means",
     reading=("exact mean", "spread"),
-    measure="variance of the walkers' places over that of the data's, after 100, 200 and 300 times "
-    "noise of deviation 1 and a step to the exact mean",
+    measure="variance of the places of the discs nearest to the walkers over that of the data's, "
+    "after 100, 200 and 300 times noise of deviation 1 and a step to the exact mean",
     supported={
         ("exact draw", "spread"): between(0.9, 1.1),
         ("exact mean", "spread"): below(1),
@@ -126,61 +126,92 @@ MEAN = Claim(
     seen_before="first run",
 )
 
-SIGMA = 1.0  # of the noise that the denoiser is taught and the walks add
 STOPS = (1, 3, 10, 30, 100, 200, 300)
-TRAIN = 4096
-LATTICE = 26  # places a side, half a pixel apart: the data of the exact walks
-KINDS = ("copier", "code of 2", "denoiser")
 FAR = 2 * RADIUS  # discs so far apart do not overlap
 
 Map = Callable[[Tensor], Tensor]
 
 
+class Ground(NamedTuple):
+    """A known manifold to stand on, and what an experiment on it needs.
+
+    shapes: the manifold. train: pictures to train on. sigma: deviation of the noise that the
+    denoiser is taught and the walks add. cells: of each number, in the data of the exact walks.
+    ends: numbers between which a line is shown.
+    """
+
+    shapes: Shapes
+    train: int
+    sigma: float
+    cells: tuple[int, ...]
+    ends: tuple[tuple[float, ...], tuple[float, ...]]
+
+    @property
+    def narrow(self) -> str:
+        """The net whose code is as narrow as the manifold."""
+        return f"code of {len(self.shapes.names)}"
+
+    @property
+    def kinds(self) -> tuple[str, str, str]:
+        """The nets that are trained."""
+        return "copier", self.narrow, "denoiser"
+
+
+DISCS = Ground(data.discs, 4096, 1.0, (26, 26), ((8.5, 9.0), (18.5, 17.0)))
+ELLIPSES = Ground(
+    data.ellipses, 16_384, 0.5, (16, 16, 6, 8), ((10.0, 10.5, 2.8, -35.0), (17.0, 16.0, 4.2, 35.0))
+)
+
+
 @cache
-def shapes() -> data.Images:
-    """Discs to train on, and others."""
-    return data.Images("shapes", data.discs(TRAIN, 0).images, data.discs(256, 1).images)
+def images_of(ground: Ground) -> data.Images:
+    """Pictures to train on, and others."""
+    sample = ground.shapes.sample
+    return data.Images("shapes", sample(ground.train, 0).images, sample(256, 1).images)
 
 
-def nets(kind: str, seeds: int, steps: int) -> list[models.MLPAutoencoder]:
-    """Nets of 784 → 256 → … → 784, their code of 256 numbers or of 2."""
-    code = 2 if kind == "code of 2" else None
-    objective = objectives.denoise(data.gaussian(SIGMA)) if kind == "denoiser" else objectives.copy
+def nets(ground: Ground, kind: str, seeds: int, steps: int) -> list[models.MLPAutoencoder]:
+    """Nets of 784 → 256 → … → 784, their code of 256 numbers or as narrow as the manifold."""
+    code = len(ground.shapes.names) if kind == ground.narrow else None
+    noise = data.gaussian(ground.sigma)
+    objective = objectives.denoise(noise) if kind == "denoiser" else objectives.copy
     made = models.replicate(
         lambda: models.MLPAutoencoder((1, SIZE, SIZE), width=256, depth=5, code=code),
         seeds,
     )
-    fit(made, shapes().train, objective=objective, steps=steps, schedule="cosine", label=kind)
+    train = images_of(ground).train
+    fit(made, train, objective=objective, steps=steps, schedule="cosine", label=kind)
     return made
 
 
-def off(images: Tensor) -> Tensor:
+def off(shapes: Shapes, images: Tensor) -> Tensor:
     """Distance to the manifold, the mean over pictures."""
-    return data.nearest_disc(images).distances.mean()
+    return shapes.nearest(images).distances.mean()
 
 
 # ---- lines ---------------------------------------------------------------------------------------
 
 
-def line_readings(made: dict[str, list]) -> dict[tuple[str, str], Tensor]:
-    """How far middles of lines are from the manifold and from the picture of the middle place."""
-    places = data.discs(256, 1).places
-    first, last = places.chunk(2)
-    true = data.draw_discs((first + last) / 2)
-    far = (first - last).norm(dim=1) > FAR
-    ends = data.draw_discs(first), data.draw_discs(last)
+def line_readings(ground: Ground, made: dict[str, list]) -> dict[tuple[str, str], Tensor]:
+    """How far middles of lines are from the manifold and from the picture of the middle numbers."""
+    shapes = ground.shapes
+    numbers = shapes.sample(256, 1).numbers
+    first, last = numbers.chunk(2)
+    true = shapes.draw((first + last) / 2)
+    far = (first - last)[:, :2].norm(dim=1) > FAR
+    ends = shapes.draw(first), shapes.draw(last)
 
     def middle(model) -> tuple[Tensor, Tensor]:
         image = sampling.interpolate(*ends, points=3, model=model)[1]
-        return data.nearest_disc(image).distances, (image - true).flatten(1).norm(dim=1)
+        return shapes.nearest(image).distances, (image - true).flatten(1).norm(dim=1)
 
     pixels = middle(None)
     seeds = len(made["copier"])
     readings = {("pixels", "off the manifold"): pixels[0].mean().expand(seeds)}
-    for kind in ("code of 2", "copier"):
+    for kind in (ground.narrow, "copier"):
         found = [middle(model) for model in made[kind]]
-        copies = [measures.outputs(model, ends[0]) for model in made[kind]]
-        readings[f"copies, {kind}", "off the manifold"] = torch.stack(list(map(off, copies)))
+        copies = torch.stack([off(shapes, measures.outputs(net, ends[0])) for net in made[kind]])
+        readings[f"copies, {kind}", "off the manifold"] = copies
         readings[kind, "off the manifold"] = torch.stack([each[0].mean() for each in found])
         for which, what in enumerate(("off the manifold", "from the true middle")):
             for words, chosen in (("", far | True), (", far apart", far)):
@@ -190,30 +221,31 @@ def line_readings(made: dict[str, list]) -> dict[tuple[str, str], Tensor]:
     return readings
 
 
-def line_pictures(made: dict[str, list]) -> dict[str, Tensor]:
+def line_pictures(ground: Ground, made: dict[str, list]) -> dict[str, Tensor]:
     """One long line: in pixels, in both codes of the first nets, and the truth."""
-    ends = torch.tensor([[8.5, 9.0]]), torch.tensor([[18.5, 17.0]])
+    draw = ground.shapes.draw
+    first, last = (torch.tensor([numbers]) for numbers in ground.ends)
     shares = torch.linspace(0, 1, 7)[:, None]
     rows = {
-        name: sampling.interpolate(*map(data.draw_discs, ends), points=7, model=model)[:, 0]
+        name: sampling.interpolate(draw(first), draw(last), points=7, model=model)[:, 0]
         for name, model in (
             ("pixels", None),
             ("copier", made["copier"][0]),
-            ("code of 2", made["code of 2"][0]),
+            (ground.narrow, made[ground.narrow][0]),
         )
     }
-    return {**rows, "truth": data.draw_discs(torch.lerp(*ends, shares))}
+    return {**rows, "truth": draw(torch.lerp(first, last, shares))}
 
 
 # ---- arrows --------------------------------------------------------------------------------------
 
 
-def taken_away(answer: Map, seed: int) -> tuple[Tensor, Tensor]:
+def taken_away(ground: Ground, answer: Map, seed: int) -> tuple[Tensor, Tensor]:
     """What share of noise a map takes away, across the manifold and along it."""
-    images, places = data.discs(256, 1)
-    noise = SIGMA * random.normal(images.shape, images, random.generator(seed))
+    images, numbers = ground.shapes.sample(256, 1)
+    noise = ground.sigma * random.normal(images.shape, images, random.generator(seed))
     arrows = (answer(images + noise) - images - noise).flatten(1)
-    tangents = torch.linalg.qr(data.disc_tangents(places).flatten(2).mT).Q  # (n, d, 2)
+    tangents = torch.linalg.qr(ground.shapes.tangents(numbers).flatten(2).mT).Q  # (n, d, k)
     noise = noise.flatten(1)
 
     def along(vectors: Tensor) -> Tensor:
@@ -228,22 +260,23 @@ def taken_away(answer: Map, seed: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def arrows_in_plane(answer: Map, points: int = 9) -> tuple[Tensor, Tensor]:
-    """Where discs on a lattice of places are sent: places before and after, (points², 2) each."""
-    places = data.place_grid(points)
-    return places, data.nearest_disc(answer(data.draw_discs(places))).places
+def arrows_in_plane(shapes: Shapes, answer: Map, points: int = 9) -> tuple[Tensor, Tensor]:
+    """Where shapes on a lattice of places are sent: places before and after, (points², 2) each."""
+    numbers = shapes.grid(points, points, *[1] * (len(shapes.names) - 2))
+    return numbers[:, :2], shapes.nearest(answer(shapes.draw(numbers))).numbers[:, :2]
 
 
-def arrows_across(answer: Map, heights: Sequence[float], seed: int = 0) -> tuple[Tensor, Tensor]:
+def arrows_across(
+    shapes: Shapes, answer: Map, heights: Sequence[float], seed: int = 0
+) -> tuple[Tensor, Tensor]:
     """The same on a slice through the manifold, (n, 2) each, in grey levels.
 
-    First axis: along the manifold, from the middle, for a disc that goes across. Second axis: off
+    First axis: along the manifold, from the middle, for a shape that goes across. Second axis: off
     it, along one direction of white noise.
     """
-    across = torch.linspace(SPAN[0] + 1, SPAN[1] - 1, 7)
-    middle = sum(SPAN) / 2
-    places = torch.stack([across, torch.full_like(across, middle)], 1)
-    images, tangents = data.draw_discs(places), data.disc_tangents(places)[:, 0]
+    numbers = shapes.grid(15, *[1] * (len(shapes.names) - 1))[1:-1:2]
+    middle = numbers.mean(0)
+    images, tangents = shapes.draw(numbers), shapes.tangents(numbers)[:, 0]
     speed = tangents.flatten(1).norm(dim=1)  # grey levels a pixel
     white = random.normal(images.shape[1:], images, random.generator(seed))
     normal = white / white.norm()
@@ -253,7 +286,8 @@ def arrows_across(answer: Map, heights: Sequence[float], seed: int = 0) -> tuple
         arrows = answer(x) - x
         along = (arrows * tangents).flatten(1).sum(1) / speed
         up = (arrows * normal).flatten(1).sum(1)
-        begin = torch.stack([(across - middle) * speed, torch.full_like(across, height)], 1)
+        across = (numbers - middle)[:, 0] * speed
+        begin = torch.stack([across, torch.full_like(across, height)], 1)
         start.append(begin)
         end.append(begin + torch.stack([along, up], 1))
     return torch.cat(start), torch.cat(end)
@@ -262,59 +296,60 @@ def arrows_across(answer: Map, heights: Sequence[float], seed: int = 0) -> tuple
 # ---- walks ---------------------------------------------------------------------------------------
 
 
-def noisy_walk(answer: Map, start: Tensor, steps: int, seed: int) -> Tensor:
+def noisy_walk(answer: Map, start: Tensor, steps: int, sigma: float, seed: int) -> Tensor:
     """x ← O(x + σe): the pictures at each of the stops up to `steps`, (stops, n, …)."""
     source, x, seen = random.generator(seed), start, []
     for step in range(1, steps + 1):
-        x = answer(x + SIGMA * random.normal(x.shape, x, source))
+        x = answer(x + sigma * random.normal(x.shape, x, source))
         if step in STOPS:
             seen.append(x)
     return torch.stack(seen)
 
 
+@cache
+def cells_of(ground: Ground) -> Tensor:
+    """The pictures of a ground's cells, (m, 784)."""
+    return ground.shapes.draw(ground.shapes.cells(*ground.cells)).flatten(1)
+
+
 def exact_walk(
-    start: Tensor, steps: int, draws: bool, seed: int, sigma: float = SIGMA
-) -> tuple[Tensor, Tensor]:
-    """Walk by the posterior of the data, which are the lattice's discs, all as likely.
+    start: Tensor,
+    steps: int,
+    draws: bool,
+    seed: int,
+    sigma: float | None = None,
+    ground: Ground = DISCS,
+) -> Tensor:
+    """Walk by the posterior of the data, which are the ground's cells, all as likely.
+
+    A mean picture lies off the manifold; `Shapes.nearest` says which shape it is most like.
 
     Args:
-        start: discs, (n, 1, 28, 28).
+        start: shapes, (n, 1, 28, 28).
         steps: how many times x ← E[x | x̃], or x drawn from P(x | x̃); x̃ = x + σe.
         draws: draw, or go to the mean.
         seed: of the noise and the draws.
-        sigma: deviation of the noise.
+        sigma: deviation of the noise; the ground's if None.
+        ground: whose data they are.
 
     Returns:
-        At the stops: places, or mean places, (stops, n, 2), and pictures, (stops, n, 1, 28, 28).
+        The pictures at each of the stops up to `steps`, (stops, n, 1, 28, 28).
     """
-    places = lattice()
-    known = data.draw_discs(places).flatten(1)  # (m, d)
+    sigma = ground.sigma if sigma is None else sigma
+    known = cells_of(ground)
     half = known.square().sum(1) / 2
     source = random.generator(seed)
-    x, path, seen = start.flatten(1), [], []
+    x, seen = start.flatten(1), []
     for step in range(1, steps + 1):
         noisy = x + sigma * random.normal(x.shape, x, source)
         posterior = ((noisy @ known.T - half) / sigma**2).softmax(1)  # (n, m)
         if draws:
-            chosen = torch.multinomial(posterior, 1, generator=source)[:, 0]
-            x, place = known[chosen], places[chosen]
+            x = known[torch.multinomial(posterior, 1, generator=source)[:, 0]]
         else:
-            x, place = posterior @ known, posterior @ places
+            x = posterior @ known
         if step in STOPS:
-            path.append(place)
             seen.append(x.view(-1, 1, SIZE, SIZE))
-    return torch.stack(path), torch.stack(seen)
-
-
-def lattice() -> Tensor:
-    """Places in the middles of equal squares: spread like those drawn evenly, (LATTICE², 2)."""
-    middle = sum(SPAN) / 2
-    return middle + (data.place_grid(LATTICE) - middle) * (1 - 1 / LATTICE)
-
-
-def spread(places: Tensor) -> Tensor:
-    """Variance of places (…, 2) about the middle of the data, over that of the data."""
-    return (places - sum(SPAN) / 2).square().mean() / ((SPAN[1] - SPAN[0]) ** 2 / 12)
+    return torch.stack(seen)
 
 
 def smooth_change(images: Tensor, far: Tensor, seed: int) -> Tensor:
@@ -324,13 +359,16 @@ def smooth_change(images: Tensor, far: Tensor, seed: int) -> Tensor:
     return images + smooth * (far / smooth.flatten(1).norm(dim=1))[:, None, None, None]
 
 
-def run(seeds: int, steps: int, walkers: int, walk: int) -> Result:
+def run(seeds: int, steps: int, walkers: int, walk: int, ground: Ground = DISCS) -> Result:
     """Lines, arrows and walks under three kinds of nets, and the controls; `walk` steps long."""
-    made = {kind: nets(kind, seeds, steps) for kind in KINDS}
-    train, test = shapes().train, shapes().test
-    unit = off(train.mean(0, keepdim=True))  # what knowing nothing but the mean picture leaves
+    shapes, sigma, narrow = ground.shapes, ground.sigma, ground.narrow
+    in_code = f"{narrow}, noise in code"
+    made = {kind: nets(ground, kind, seeds, steps) for kind in ground.kinds}
+    train, test = images_of(ground).train, images_of(ground).test
+    # What knowing nothing but the mean picture leaves.
+    unit = off(shapes, train.mean(0, keepdim=True))
     filters: dict[str, Map] = {
-        "Wiener filter": measures.wiener_filter(train, SIGMA),
+        "Wiener filter": measures.wiener_filter(train, sigma),
         "mean picture": measures.mean_image(train),
         "pixels": lambda x: x,
     }
@@ -342,61 +380,57 @@ def run(seeds: int, steps: int, walkers: int, walk: int) -> Result:
     stops = [stop for stop in STOPS if stop <= walk]
     hundred = sum(stop <= 100 for stop in stops) - 1
     far: dict[str, list[Tensor]] = {}  # from the manifold, by stops
-    scattered: dict[str, list[Tensor]] = {}  # of places, by stops
+    scattered: dict[str, list[Tensor]] = {}  # of numbers, by stops
     shown: dict[str, Tensor] = {}  # walkers at the stops
     ends: dict[str, Tensor] = {}  # where the walkers of the first unit are at the end
     plane, across = {}, {}
     heights = torch.linspace(-30, 30, 7).tolist()
-    start, begun = data.discs(walkers, 2)
+    start, begun = shapes.sample(walkers, 2)
     for seed in range(seeds):
-        each = {kind: made[kind][seed] for kind in KINDS}
+        each = {kind: made[kind][seed] for kind in ground.kinds}
         error = float(measures.clean_error(each["denoiser"], test).mean())
         maps: dict[str, Map] = {
             name: lambda x, model=model: measures.outputs(model, x) for name, model in each.items()
         }
         # A net that has hardly learned errs more than any blur.
-        maps["blur, as accurate"] = measures.matched_blur(test, min(error, 0.05))
+        maps["blur, as accurate"] = measures.matched_blur(test, min(error, 0.03))
         maps |= filters
-        paths = {name: noisy_walk(answer, start, walk, seed) for name, answer in maps.items()}
-        narrow = each["code of 2"]
-        paths["code of 2, noise in code"] = sampling.manifold_walk(
-            narrow, start, walk, sigma=0.2 * measures.codes(narrow, test).std(0), seed=seed
+        paths = {n: noisy_walk(answer, start, walk, sigma, seed) for n, answer in maps.items()}
+        net = each[narrow]
+        paths[in_code] = sampling.manifold_walk(
+            net, start, walk, sigma=0.2 * measures.codes(net, test).std(0), seed=seed
         )[stops]
         gone = (paths["denoiser"][hundred] - start).flatten(1).norm(dim=1)
         paths["smooth change as far"] = smooth_change(start, gone, seed)[None]
+        for name, draws in (("exact mean", False), ("exact draw", True)):
+            paths[name] = exact_walk(start, walk, draws, seed, ground=ground)
         for name, answer in maps.items():
-            taken = taken_away(answer, seed)
+            taken = taken_away(ground, answer, seed)
             note(name, "noise taken away across", taken[0])
             note(name, "noise taken away along", taken[1])
             if seed == 0:
-                plane[name] = arrows_in_plane(answer)
-                across[name] = arrows_across(answer, heights)
+                plane[name] = arrows_in_plane(shapes, answer)
+                across[name] = arrows_across(shapes, answer, heights)
         for name, path in paths.items():
-            found = [data.nearest_disc(images) for images in path]
+            found = [shapes.nearest(images) for images in path]
             last = found[min(hundred, len(found) - 1)]
             note(name, "off the manifold, 100 steps", last.distances.mean() / unit)
-            moved = (last.places - begun).norm(dim=1)
+            moved = (last.numbers - begun)[:, :2].norm(dim=1)
             note(name, "place moved, 100 steps", moved.mean())
             if len(found) == len(stops):
                 row = torch.stack([one.distances.mean() / unit for one in found])
                 far.setdefault(name, []).append(row)
-                row = torch.stack([spread(one.places) for one in found])
+                row = torch.stack([shapes.spread(one.numbers) for one in found])
                 scattered.setdefault(name, []).append(row)
-            if name in ("denoiser", "copier"):
-                note(name, "spread", torch.stack([spread(one.places) for one in found[-3:]]).mean())
+            if name in ("denoiser", "copier", "exact mean", "exact draw"):
+                row = torch.stack([shapes.spread(one.numbers) for one in found[-3:]])
+                note(name, "spread", row.mean())
                 note(name, "off the manifold, last step", found[-1].distances.mean() / unit)
             if seed == 0:
-                shown[name], ends[name] = on_screen(path[:, :2]), found[-1].places
-        for name, draws in (("exact mean", False), ("exact draw", True)):
-            path, images = exact_walk(start, walk, draws, seed)
-            note(name, "spread", spread(path[-3:]))
-            note(name, "off the manifold, last step", off(images[-1]) / unit)
-            scattered.setdefault(name, []).append(torch.stack([spread(at) for at in path]))
-            if seed == 0:
-                shown[name], ends[name] = on_screen(images[:, :2]), path[-1]
-        note("data", "spread", spread(data.discs(walkers, 3 + seed).places))
+                shown[name], ends[name] = on_screen(path[:, :2]), found[-1].numbers
+        note("data", "spread", shapes.spread(shapes.sample(walkers, 3 + seed).numbers))
     show = {
-        "lines": {name: on_screen(row) for name, row in line_pictures(made).items()},
+        "lines": {name: on_screen(row) for name, row in line_pictures(ground, made).items()},
         "plane": plane,
         "across": across,
         "stops": torch.tensor(stops),
@@ -406,16 +440,17 @@ def run(seeds: int, steps: int, walkers: int, walk: int) -> Result:
         "ends": ends,
         "start": on_screen(start[:2]),
     }
-    return Result({**line_readings(made), **readings}, {**show, "models": made}, tuple(show))
+    lines = line_readings(ground, made)
+    return Result({**lines, **readings}, {**show, "models": made}, tuple(show))
 
 
 def lines_picture(result: Result) -> Figure:
-    """A line between two places: in pixels, in two codes, and the truth."""
-    names = ("pixels", "copier", "code of 2", "truth")
-    return figures.grid([result.show["lines"][name] for name in names], labels=list(names))
+    """A line between two shapes: in pixels, in two codes, and the truth."""
+    lines = result.show["lines"]
+    return figures.grid(list(lines.values()), labels=list(lines))
 
 
-def plane_picture(result: Result, names: Sequence[str] = KINDS) -> Figure:
+def plane_picture(result: Result, names: Sequence[str] = DISCS.kinds) -> Figure:
     """The manifold as a plane: where each net sends the disc of each place."""
     figure, axes = figures.canvas(1, len(names), height=2.6)
     for ax, name in zip(axes, names, strict=True):
@@ -428,7 +463,7 @@ def plane_picture(result: Result, names: Sequence[str] = KINDS) -> Figure:
     return figure
 
 
-def across_picture(result: Result, names: Sequence[str] = KINDS) -> Figure:
+def across_picture(result: Result, names: Sequence[str] = DISCS.kinds) -> Figure:
     """A slice through the manifold, the line at height 0: where each net sends pictures off it."""
     figure, axes = figures.canvas(1, len(names), height=2.6)
     for ax, name in zip(axes, names, strict=True):

@@ -71,8 +71,8 @@ UNTRAINED = Claim(
     ratios=((*LATE, "f / thumbnail's"),),
     units="photographs",
     fails_when="It is said of what the layer has lost rather than of what our search finds: late "
-    "in ResNet-50 the picture hardly leaves grey. Or the net is read as it is built: here its "
-    "normalisation has the statistics of photographs.",
+    "in ResNet-50 the picture hardly leaves grey. The net has the statistics of photographs here; "
+    "claim 4.29 reads it as it is built.",
     rule_changed="2026-11-26",
     seen_before="first run",
 )

@@ -33,18 +33,22 @@ GENERATES = Claim(
     "that of 500 from a mixture of 40 in the pixels' 50 leading directions",
     supported={
         "mixture, narrow code ÷ pixels": below(0.8),
+        "mixture, narrow code ÷ tuned in pixels": below(0.8),
         "narrow code, mixture ÷ Gaussian": below(0.8),
         "nearest / second, mixture − real": above(-0.03),
     },
     conditional={
         "narrow code, mixture ÷ Gaussian": below(0.8),
+        "mixture, narrow code ÷ tuned in pixels": above(1),
         "nearest / second, mixture − real": above(-0.03),
     },
     refuted={"mixture, narrow code ÷ Gaussian in pixels": above(1)},
-    condition="Better than one Gaussian on the same code; that it is better by a fifth than a "
-    "mixture of 40 Gaussians in 50 directions of the pixels was not shown.",
+    condition="Better than one Gaussian on the same code; a mixture of 240 Gaussians in 200 "
+    "directions of the pixels, without any net, comes nearer still, at the bound of what counts as "
+    "no copy.",
     controls=(
         "mixture in pixels",
+        "tuned mixture in pixels",
         "Gaussian in pixels",
         "narrow code, Gaussian",
         "copies, narrow code",
@@ -59,12 +63,13 @@ GENERATES = Claim(
     ),
     ratios=(
         "mixture, narrow code ÷ pixels",
+        "mixture, narrow code ÷ tuned in pixels",
         "narrow code, mixture ÷ Gaussian",
         "mixture, narrow code ÷ Gaussian in pixels",
     ),
     fails_when="The code is sampled badly: one Gaussian goes where no codes lie. And what copies "
     "lose, samples lose too.",
-    rule_changed="2026-11-26",
+    rule_changed="2026-11-27",
     seen_before="first run",
 )
 BLURRIER = Claim(
@@ -125,13 +130,13 @@ def vaes(seeds: int, steps: int, beta: float) -> list[nn.Module]:
     return train(build, seeds, steps, lr=2e-3, objective=objective, label=f"β = {beta:g}")
 
 
-def principal() -> models.LinearAutoencoder:
+def principal(number: int) -> models.LinearAutoencoder:
     """The linear copier whose code is the pixels' leading principal directions: nothing to train.
 
     A density on its code is a density in pixels.
     """
-    mean, along = directions()
-    model = models.LinearAutoencoder(digits().shape, DIRECTIONS, bias=True)
+    mean, along = directions(number)
+    model = models.LinearAutoencoder(digits().shape, number, bias=True)
     model.load_state_dict(
         {
             "encoder.weight": along,
@@ -205,6 +210,7 @@ def run(
     steps: int,
     fits: int,
     draws: int,
+    tuned: tuple[int, int],
     n: int = N,
     components: int = COMPONENTS,
     fitted_to: int = 4000,
@@ -217,12 +223,15 @@ def run(
         fits: mixtures fitted to each net's codes, each from a start of its own; of what has no
             start, as many sets are drawn.
         draws: sets drawn from each mixture.
+        tuned: Gaussians and directions of the pixels' other mixture, which is claim 4.6's best; it
+            is fitted twice.
         n: digits in a set.
         components: of a mixture.
         fitted_to: the first so many training digits have the codes that densities are fitted to.
     """
     known = digits().train[:fitted_to]
-    narrows, pixels = narrow(seeds, steps), [principal()] * seeds
+    narrows, pixels = narrow(seeds, steps), [principal(DIRECTIONS)] * seeds
+    finer = [principal(tuned[1])] * seeds
     drawn = {beta: vaes(seeds, steps, beta) for beta in BETAS}
 
     def code(nets: Sequence, number: int, fits: int, draws: int) -> Callable[[], Tensor]:
@@ -231,6 +240,7 @@ def run(
     ways: dict[str, Callable[[], Tensor]] = {  # each (sets, seeds, n, …)
         "Gaussian in pixels": code(pixels, 1, 1, fits),
         "mixture in pixels": code(pixels, components, fits, draws),
+        "tuned mixture in pixels": code(finer, tuned[0], 2, draws),
         "narrow code, Gaussian": code(narrows, 1, 1, fits),
         MIXTURE: code(narrows, components, fits, draws),
         **{
@@ -262,6 +272,7 @@ def run(
         **far,
         **lost,
         "mixture, narrow code ÷ pixels": far[MIXTURE] / far["mixture in pixels"],
+        "mixture, narrow code ÷ tuned in pixels": far[MIXTURE] / far["tuned mixture in pixels"],
         "narrow code, mixture ÷ Gaussian": far[MIXTURE] / far["narrow code, Gaussian"],
         "mixture, narrow code ÷ Gaussian in pixels": far[MIXTURE] / far["Gaussian in pixels"],
         "error of the draws, narrow code": error_of_draws(distances[MIXTURE], fits),
@@ -297,11 +308,12 @@ EXPERIMENT = Experiment(
         "steps": 1,
         "fits": 2,
         "draws": 1,
+        "tuned": [2, 60],
         "n": 33,
         "components": 2,
         "fitted_to": 100,
     },
-    full={"seeds": 6, "steps": 1000, "fits": 24, "draws": 4},
+    full={"seeds": 6, "steps": 1000, "fits": 24, "draws": 4, "tuned": [240, 200]},
     picture=picture,
     chunk=1,
 )

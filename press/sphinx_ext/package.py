@@ -24,6 +24,11 @@ def belongs(thing: Any, module: str) -> bool:
     return home == module or home.startswith(module + ".")
 
 
+def described(thing: Any) -> bool:
+    """Whether it has a description of its own: functions and classes have, instances have not."""
+    return inspect.isfunction(thing) or inspect.isclass(thing)
+
+
 class FromPackage(SphinxDirective):
     """What the directives share: links to descriptions on the package's page."""
 
@@ -49,7 +54,8 @@ class Introduced(FromPackage):
             names = [
                 name
                 for name in (getattr(module, "__all__", ()) if inspect.ismodule(module) else ())
-                if re.search(
+                if described(getattr(module, name))
+                and re.search(
                     rf"chapter {chapter[1]}\b", inspect.getdoc(getattr(module, name)) or ""
                 )
             ]
@@ -74,7 +80,7 @@ class Names(FromPackage):
         rows = []
         for name in public:
             thing = getattr(module, name)
-            if belongs(thing, room) and (inspect.isfunction(thing) or inspect.isclass(thing)):
+            if belongs(thing, room) and described(thing):
                 first = (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
                 words = [  # every second part stands between backticks
                     nodes.literal("", part) if index % 2 else nodes.Text(part)
