@@ -177,7 +177,7 @@ def walkers_picture(result: Result) -> Figure:
 
 def picture(result: Result) -> Figure:
     """Who has changed, and how far all and each are from digits, by steps."""
-    figure, axes = figures.canvas(2, 2, height=6.2)
+    figure, axes = figures.canvas(2, 2, height=5.2)
     axes[3].set_axis_off()
     panels = {
         "share of another class": "changed",

@@ -101,8 +101,8 @@ CLOCK = Claim(
         "another draw / Fréchet",
     ),
     fails_when="Training is short: in a trial on 8 × 8 digits, which was not kept, the clock was "
-    "worth nothing yet after 300 steps. The loss hardly shows it: in an image much of which is black, its own noise tells "
-    "how much there is.",
+    "worth nothing yet after 300 steps. The loss hardly shows it: in an image much of which is "
+    "black, its own noise tells how much there is.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )
@@ -240,6 +240,7 @@ def picture(result: Result) -> Figure:
             },
             xlabel="Fréchet distance",
             lines={"Gaussian": float(result["Gaussian, Fréchet"].mean())},
+            number=".0f",
             title=f"{clock} the time",
             ax=ax,
         )
