@@ -186,7 +186,7 @@ def picture(result: Result) -> Figure:
         [torch.as_tensor(rows[way][walker]) for walker in WALKERS for way in WAYS],
         labels=[way.replace(" ", "\n") for way in WAYS] * 2,
         columns=["0", *(str(int(stop)) for stop in result.show["stops"])],
-        cell=0.7,
+        cell=0.62,
     )
 
 

@@ -485,13 +485,13 @@ def walkers_picture(result: Result, walker: int = 0) -> Figure:
         ],
         labels=[name.replace(", ", ",\n") for name in names],
         columns=["0", *map(str, result.show["stops"].tolist())],
-        cell=0.9,
+        cell=0.8,
     )
 
 
 def picture(result: Result) -> Figure:
     """How far walkers are from the manifold, and how widely they are spread over it, by steps."""
-    figure, axes = figures.canvas(1, 2, height=3.6)
+    figure, axes = figures.canvas(1, 2, height=3.3)
     names = ("denoiser", "copier", "code of 2, noise in code", "Wiener filter")
     figures.curves(
         result.show["stops"],

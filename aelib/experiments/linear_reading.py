@@ -125,12 +125,14 @@ def run(
 
 def picture(result: Result) -> Figure:
     """Accuracy of a linear reader by number of labels."""
+    _, (ax,) = figures.canvas(1, 1, height=3.1)
     return figures.curves(
         result.show["counts"],
         result.show["accuracy"],
         xlabel="labelled digits of each class",
         ylabel="test digits read right, %",
         logx=True,
+        ax=ax,
     )
 
 

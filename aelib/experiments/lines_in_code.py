@@ -119,7 +119,7 @@ def lines_picture(result: Result) -> Figure:
     return figures.grid(
         [result.show["lines"][row] for row in range(6)],
         labels=["pixels", "copier", "narrow code"] * 2,
-        cell=0.7,
+        cell=0.6,
     )
 
 

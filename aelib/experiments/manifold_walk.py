@@ -171,21 +171,20 @@ def walkers_picture(result: Result) -> Figure:
         [result.show["walkers"][name][walker] for walker in WALKERS for name in NETS],
         labels=list(NETS) * 2,
         columns=["0", *map(str, result.show["stops"].tolist())],
-        cell=0.7,
+        cell=0.62,
     )
 
 
 def picture(result: Result) -> Figure:
     """Who has changed, and how far all and each are from digits, by steps."""
-    figure, axes = figures.canvas(2, 2, height=5.2)
-    axes[3].set_axis_off()
+    figure, axes = figures.canvas(1, 3, height=3.3)
     panels = {
         "share of another class": "changed",
         "Fréchet distance": "off",
         "distance to nearest digit": "closest",
     }
     lines = {"off": ("Gaussian", "gaussian"), "closest": ("real", "real")}
-    for ax, (words, name) in zip(axes, panels.items(), strict=False):
+    for ax, (words, name) in zip(axes, panels.items(), strict=True):
         line = {lines[name][0]: float(result.show[lines[name][1]])} if name in lines else {}
         rows = result.show[name]
         figures.curves(
@@ -202,8 +201,8 @@ def picture(result: Result) -> Figure:
     assert names is not None
     handles = [handle for handle in names.legend_handles if handle is not None]
     labels = [text.get_text() for text in names.texts]
-    axes[3].legend(handles, labels, loc="center", frameon=False)  # it is empty
     names.remove()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
