@@ -22,10 +22,10 @@ LINE = Claim(
     },
     conditional={
         ("code of 4 ÷ pixels", "off the manifold"): below(0.5),
-        ("code of 4 ÷ pixels", "from the true middle"): below(1),
+        ("code of 4 ÷ pixels", "from the true middle"): between(0.5, 1),
     },
     condition="It is near the manifold, and nearer to the ellipse half-way than the middle in "
-    "pixels is; twice as near was not shown.",
+    "pixels is, but not twice as near.",
     controls=(
         ("pixels", "off the manifold"),
         ("copies, code of 4", "off the manifold"),
@@ -38,8 +38,8 @@ LINE = Claim(
         for name in ("code of 4", "copier")
         for what in ("off the manifold", "from the true middle")
     ),
-    fails_when="The code is wide. Or a code of four, one for each number, is folded: then the "
-    "middle of two codes is an ellipse, and another one.",
+    fails_when="The code is wide. Or a code of four is a bent map: then the middle of two codes is "
+    "an ellipse, and another one.",
     rule_changed="2026-11-27",
     seen_before="prototype",
 )
@@ -55,7 +55,7 @@ WALK = Claim(
     supported={
         ("denoiser", "off the manifold, 100 steps"): below(0.5),
         ("denoiser", "noise taken away across"): above(0.9),
-        ("denoiser", "noise taken away along"): below(0.5),
+        ("denoiser", "noise taken away along"): below(0.3),
         ("copier", "off the manifold, 100 steps"): above(0.8),
         ("denoiser", "spread"): below(1),
         ("exact mean", "spread"): below(1),

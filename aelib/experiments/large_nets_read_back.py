@@ -44,8 +44,8 @@ ARRIVED = (
 
 UNTRAINED = Claim(
     id="4.27",
-    statement="Before any training our search finds no photograph in ResNet-50's last stage, and "
-    "finds it in ViT-L/16's last block.",
+    statement="Before any training our search finds no photograph in the last stage of ResNet-50 "
+    "with the statistics of photographs, and finds it in ViT-L/16's last block.",
     source="this chapter; of untrained vision transformers, Badger's page on them",
     reading=(*LATE, "f"),
     measure="leftover f at the last stage of ResNet-50 with random weights and the statistics of "

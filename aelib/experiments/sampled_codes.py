@@ -44,8 +44,8 @@ GENERATES = Claim(
     },
     refuted={"mixture, narrow code ÷ Gaussian in pixels": above(1)},
     condition="Better than one Gaussian on the same code; a mixture of 240 Gaussians in 200 "
-    "directions of the pixels, without any net, comes nearer still, at the bound of what counts as "
-    "no copy.",
+    "directions of the pixels, without any net, comes nearer still (by claim 4.6 at the bound of "
+    "what counts as no copy).",
     controls=(
         "mixture in pixels",
         "tuned mixture in pixels",
