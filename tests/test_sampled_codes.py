@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aelib import measures
+from aelib import experiments, measures
 from aelib.experiments import sampled_codes
 
 
@@ -41,3 +41,9 @@ def test_the_nearest_ratio_is_low_for_copies():
     train = sampled_codes.digits().train
     assert float(sampled_codes.nearest_ratio(train[:50])) < 0.01
     assert 0.5 < float(sampled_codes.nearest_ratio(sampled_codes.digits().test)) < 1
+
+
+def test_the_tuned_mixture_is_the_one_that_claim_4_6_found():
+    tuned = tuple(experiments.full_result("4.6").show["tuned"].values())
+    assert tuple(experiments.find("5.7").full["tuned"]) == tuned
+    assert tuple(experiments.find("4.7").full["mixture"]) == tuned

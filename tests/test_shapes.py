@@ -18,7 +18,8 @@ def test_shapes_are_endless_even_and_the_same_by_seed(shapes):
     assert (images.shape, numbers.shape) == ((2000, 1, SIZE, SIZE), (2000, k))
     assert images.dtype == torch.float32
     assert torch.equal(images, shapes.draw(numbers))
-    assert 0 <= images.min() < 0.01 < 0.9 < images.max() <= 1
+    brightest = 0.99 if shapes is data.discs else 0.97  # at the middle of the largest
+    assert 0 <= images.min() < 0.01 < brightest < images.max() <= 1
     low, high = torch.tensor(shapes.low), torch.tensor(shapes.high)
     shares = (numbers - low) / (high - low)
     assert 0 <= shares.min() < 0.01 < 0.99 < shares.max() <= 1
@@ -94,7 +95,7 @@ def test_numbers_may_be_followed_back_and_lie_at_the_edge(shapes):
 def test_the_nearest_shape_of_a_shape_is_itself(shapes):
     images, numbers = shapes.sample(300, seed=5)
     found = shapes.nearest(images)
-    assert torch.allclose(found.numbers, numbers, atol=1e-2)
+    assert torch.allclose(found.numbers, numbers, atol=1e-4)
     assert found.distances.max() < 1e-3
 
 
@@ -123,6 +124,8 @@ def test_no_shape_is_nearer_than_the_nearest(shapes, points):
     assert (found.distances <= table.amin(1) + 1e-4).all()
     here = (asked - shapes.draw(found.numbers)).flatten(1).norm(dim=1)
     assert torch.allclose(found.distances, here, atol=1e-4)
+    assert (found.numbers >= torch.tensor(shapes.low)).all()
+    assert (found.numbers <= torch.tensor(shapes.high)).all()
 
 
 def test_cells_are_spread_like_the_data():
