@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from aelib import models, objectives, random
+from aelib import experiments, models, objectives, random
 from aelib.experiments import (
     attention_alone,
     blind_estimate,
@@ -100,6 +100,39 @@ def test_a_label_asks_for_its_target_and_no_other():
         torch.manual_seed(4)
         wanted = objectives.diffusion(SCHEDULE, target)(model, images.view(2, 6, 1, 8, 8))
         assert torch.allclose(losses.view(-1)[mixed == number], wanted.view(-1)[mixed == number])
+
+
+@pytest.mark.parametrize(("lacking", "worse"), [("skip", 2), ("clock", 4), ("both", 8)])
+def test_nets_that_lack_something_are_compared_with_whole_ones(lacking, worse, monkeypatch):
+    """With a distance that names the net it is of: by what it lacks, and by its target."""
+    far = dict(zip(objectives.TARGETS, (1.0, 10.0, 100.0), strict=True))
+
+    def draw(net, n, seed, steps):
+        told = not isinstance(net, prediction_target.Clockless)
+        skips = (net if told else net.net).skips
+        worth = (1 if skips else 2) * (1 if told else 4) * far[net.diffusion_target]
+        return torch.full((10, 1, 2, 2), worth)
+
+    monkeypatch.setattr(prediction_target, "draw", draw)
+    monkeypatch.setattr(
+        prediction_target,
+        "distance",
+        lambda make, seeds, draws, first=0: torch.stack([make(i, i).mean() for i in range(seeds)]),
+    )
+    monkeypatch.setattr(
+        prediction_target, "density", lambda _: lambda n, seed: torch.full((1,), 5.0)
+    )
+    settings = experiments.find({"skip": "4.13", "clock": "4.22", "both": "4.30"}[lacking]).short
+    assert settings["lacking"] == lacking
+    found = prediction_target.run(**{**settings, "steps": 1})
+    name = prediction_target.RATIOS[lacking]
+    for target in objectives.TARGETS:
+        assert found[f"{target}, {name}"].tolist() == pytest.approx([worse] * 3)
+    noise, image = far["noise"], far["image"]
+    assert found["noise / Gaussian"].tolist() == pytest.approx([noise / 5] * 3)
+    without = prediction_target.without(lacking)
+    assert found[f"{without}, image / noise"].tolist() == pytest.approx([image / noise] * 3)
+    assert found[f"{without}, noise / Gaussian"].tolist() == pytest.approx([worse * noise / 5] * 3)
 
 
 def test_a_projection_keeps_its_directions_and_loses_the_others():

@@ -54,6 +54,7 @@ WALK = Claim(
     "share of the mean picture's",
     supported={
         ("denoiser", "off the manifold, 100 steps"): below(0.5),
+        ("denoiser", "place moved, 100 steps"): above(1),
         ("denoiser", "noise taken away across"): above(0.9),
         ("denoiser", "noise taken away along"): below(0.3),
         ("copier", "off the manifold, 100 steps"): above(0.8),
@@ -63,6 +64,7 @@ WALK = Claim(
     },
     conditional={
         ("denoiser", "off the manifold, 100 steps"): below(0.5),
+        ("denoiser", "place moved, 100 steps"): above(1),
         ("denoiser", "noise taken away across"): above(0.9),
         ("exact mean", "spread"): below(1),
         ("exact draw", "spread"): between(0.9, 1.1),
@@ -73,12 +75,16 @@ WALK = Claim(
         ("Wiener filter", "off the manifold, 100 steps"),
         ("pixels", "off the manifold, 100 steps"),
         ("mean picture", "noise taken away along"),
+        *(
+            (known_manifold.LOOKUP, what)
+            for what in ("off the manifold, 100 steps", "noise taken away along", "spread")
+        ),
         ("data", "spread"),
     ),
     also=(
         ("code of 4", "off the manifold, 100 steps"),
         ("code of 4, noise in code", "off the manifold, 100 steps"),
-        *((name, "place moved, 100 steps") for name in ("denoiser", "exact mean", "exact draw")),
+        *((name, "place moved, 100 steps") for name in ("exact mean", "exact draw")),
         ("exact mean", "off the manifold, last step"),
         ("exact draw", "off the manifold, last step"),
     ),
@@ -89,7 +95,8 @@ WALK = Claim(
     ),
     units="nets, and draws of the exact walks",
     fails_when="The noise hides more than the data vary: of an ellipse's size noise of deviation "
-    "0.5 hides much, and what cannot be told is taken for the mean.",
+    "0.5 hides much, and what cannot be told is taken for the mean. And a list of the training "
+    "pictures walks along it as well, and keeps its spread.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )

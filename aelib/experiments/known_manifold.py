@@ -19,6 +19,7 @@ from aelib.experiments.pictures import on_screen
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LOOKUP = "nearest training picture"  # as a map: it stays on the manifold, and has learned nothing
 LINE = Claim(
     id="5.10",
     statement="Half-way along a straight line in code lies a picture of the manifold, near the one "
@@ -73,6 +74,7 @@ WALK = Claim(
         ("denoiser", "noise taken away across"): above(0.9),
         ("denoiser", "noise taken away along"): below(0.3),
         ("denoiser", "off the manifold, 100 steps"): below(0.5),
+        ("denoiser", "place moved, 100 steps"): above(1),
         ("copier", "off the manifold, 100 steps"): above(0.8),
         ("code of 2, noise in code", "off the manifold, 100 steps"): below(0.5),
     },
@@ -80,6 +82,7 @@ WALK = Claim(
         ("denoiser", "noise taken away across"): above(0.9),
         ("denoiser", "noise taken away along"): below(0.3),
         ("denoiser", "off the manifold, 100 steps"): below(0.5),
+        ("denoiser", "place moved, 100 steps"): above(1),
     },
     condition="Of the denoiser: of the copiers' walks one was not shown to go as said.",
     controls=(
@@ -88,15 +91,17 @@ WALK = Claim(
         ("Wiener filter", "off the manifold, 100 steps"),
         ("pixels", "off the manifold, 100 steps"),
         ("mean picture", "noise taken away along"),
+        (LOOKUP, "off the manifold, 100 steps"),
+        (LOOKUP, "noise taken away along"),
     ),
     also=(
         ("copier", "noise taken away across"),
         ("copier", "noise taken away along"),
         ("code of 2", "off the manifold, 100 steps"),
-        ("denoiser", "place moved, 100 steps"),
         ("code of 2, noise in code", "place moved, 100 steps"),
     ),
-    fails_when="A wide net has only learned to copy, or the noise is stronger than it was taught.",
+    fails_when="A wide net has only learned to copy, or the noise is stronger than it was taught. "
+    "And a list of the training pictures, which has learned nothing, walks along it as well.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )
@@ -113,7 +118,7 @@ MEAN = Claim(
         ("exact mean", "spread"): below(1),
         ("denoiser", "spread"): below(1),
     },
-    controls=(("data", "spread"), ("copier", "spread")),
+    controls=(("data", "spread"), ("copier", "spread"), (LOOKUP, "spread")),
     also=(
         ("exact mean", "off the manifold, last step"),
         ("exact draw", "off the manifold, last step"),
@@ -371,6 +376,7 @@ def run(seeds: int, steps: int, walkers: int, walk: int, ground: Ground = DISCS)
         "Wiener filter": measures.wiener_filter(train, sigma),
         "mean picture": measures.mean_image(train),
         "pixels": lambda x: x,
+        LOOKUP: lambda x: train[torch.cdist(x.flatten(1), train.flatten(1)).argmin(1)],
     }
     readings: dict[tuple[str, str], list] = {}
 
@@ -422,7 +428,7 @@ def run(seeds: int, steps: int, walkers: int, walk: int, ground: Ground = DISCS)
                 far.setdefault(name, []).append(row)
                 row = torch.stack([shapes.spread(one.numbers) for one in found])
                 scattered.setdefault(name, []).append(row)
-            if name in ("denoiser", "copier", "exact mean", "exact draw"):
+            if name in ("denoiser", "copier", "exact mean", "exact draw", LOOKUP):
                 row = torch.stack([shapes.spread(one.numbers) for one in found[-3:]])
                 note(name, "spread", row.mean())
                 note(name, "off the manifold, last step", found[-1].distances.mean() / unit)

@@ -195,7 +195,7 @@ def run(seeds: int, train: int, steps: int, batch_size: int, width: int, n: int,
 def picture(result: Result) -> Figure:
     """The share of samples that keep the rule, by net, and what chance gives."""
     names = [*NETS, "real images"]
-    figure, (ax,) = figures.canvas(1, 1, height=2.5)
+    figure, (ax,) = figures.canvas(1, 1, height=2.3)
     figures.bars(
         {name: result[f"{name}, alike"] for name in names},
         xlabel="share of images whose two corners are alike",

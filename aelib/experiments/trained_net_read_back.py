@@ -97,8 +97,8 @@ FADING = Claim(
         ("trained", "head", "f / thumbnail's"),
     ),
     fails_when=f"One stops the search early: here {PLATEAU}. Early ends soon: the second block "
-    "leaves more than a hundredth already. And f compares pixels: an eye still finds the cat at "
-    "block 12, where f is 1.",
+    "leaves more than a hundredth already. And f compares pixels: an eye still finds outlines at "
+    "block 12, where f is near 1.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
