@@ -56,8 +56,8 @@ CLAIM = Claim(
         "widest / Gaussian",
     ),
     fails_when="Training is longer: in a trial with three times the steps, one net of a size, "
-    "which was not kept, the widest drew as well as 128 numbers and better than 8. A wide middle is free to leave out "
-    "what it does not need. And a wider net can do more, whatever it represents.",
+    "which was not kept, the widest drew as well as 128 numbers and better than 8. A wide middle "
+    "is free to leave out what it does not need. And a wider net can do more in any case.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )
@@ -176,7 +176,7 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int, taught: int)
 
 def picture(result: Result) -> Figure:
     """Fréchet distance, and what is left at the middle, against its size."""
-    figure, (left, right) = figures.canvas(1, 2)
+    figure, (left, right) = figures.canvas(1, 2, height=2.5)
 
     def by_size(quantity: str) -> Tensor:  # (seeds, sizes)
         rows = [torch.as_tensor(result[f"middle of {size}, {quantity}"]) for size in SIZES]
@@ -194,7 +194,7 @@ def picture(result: Result) -> Figure:
         SIZES,
         {words: by_size(f"{words}, leftover") for words in TIMES},
         xlabel="numbers in the middle",
-        ylabel="left of the noisy input",
+        ylabel="left of the input",
         ylim=(0, 1.1),
         logx=True,
         legend="above",

@@ -108,7 +108,7 @@ def lost(spectrum: Any, total: Any = 1.0, most: int = 256) -> torch.Tensor:
 
 def picture(result: Result) -> Figure:
     """Left, variance beyond the first directions; right, who are a digit's neighbours."""
-    figure, (left, right) = figures.canvas(1, 2, height=3.3)
+    figure, (left, right) = figures.canvas(1, 2, height=2.9)
     spectra, total = result.show["spectra"], result.show["total"]
     own, shared = (result.show[name] for name in ("own label", "as in pixels"))
     figures.curves(

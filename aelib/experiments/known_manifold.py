@@ -497,7 +497,7 @@ def walkers_picture(result: Result, walker: int = 0) -> Figure:
 
 def picture(result: Result) -> Figure:
     """How far walkers are from the manifold, and how widely they are spread over it, by steps."""
-    figure, axes = figures.canvas(1, 2, height=3.3)
+    figure, axes = figures.canvas(1, 2, height=2.9)
     names = ("denoiser", "copier", "code of 2, noise in code", "Wiener filter")
     figures.curves(
         result.show["stops"],

@@ -177,7 +177,7 @@ def walkers_picture(result: Result) -> Figure:
 
 def picture(result: Result) -> Figure:
     """Who has changed, and how far all and each are from digits, by steps."""
-    figure, axes = figures.canvas(1, 3, height=3.3)
+    figure, axes = figures.canvas(1, 3, height=2.9)
     panels = {
         "share of another class": "changed",
         "Fréchet distance": "off",

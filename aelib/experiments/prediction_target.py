@@ -247,7 +247,7 @@ def picture(*results: Result) -> Figure:
         for kind, name in words.items()
         if (target, *kind) in drawn
     }
-    figure, (left, right) = figures.canvas(1, 2, height=1.0 + 0.215 * len(cells))
+    figure, (left, right) = figures.canvas(1, 2, height=0.95 + 0.19 * len(cells))
     figures.bars(
         {name: readings[label((*cell, "Fréchet"))] for name, cell in cells.items()},
         xlabel="Fréchet distance",
@@ -259,8 +259,8 @@ def picture(*results: Result) -> Figure:
     for row, cell in enumerate(cells.values()):  # each beside its bar
         images = torch.as_tensor(drawn[cell])[:, 0]
         strip = images.permute(1, 0, 2).flatten(1)  # side by side
-        right.imshow(strip, cmap="gray", vmin=0, vmax=1, extent=(0, 10, row + 0.45, row - 0.45))
-    right.set(xlim=(0, 10), ylim=left.get_ylim(), aspect="auto")
+        right.imshow(strip, cmap="gray", vmin=0, vmax=1, extent=(0, 9, row + 0.45, row - 0.45))
+    right.set(xlim=(0, 9), ylim=left.get_ylim(), aspect="equal", anchor="W")
     right.set_axis_off()
     return figure
 

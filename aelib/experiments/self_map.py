@@ -89,7 +89,7 @@ def run(seeds: int, steps: list[int], n: int) -> Result:
 
 def picture(result: Result) -> Figure:
     """How many digits walk, by training step, applications, and how far counts as walking."""
-    figure, axes = figures.canvas(1, 2, height=3.4)
+    figure, axes = figures.canvas(1, 2, height=3.0)
     for ax, far in zip(axes, FAR[1:], strict=True):  # nearer by, all walk
         figures.curves(
             result.show["steps"],
