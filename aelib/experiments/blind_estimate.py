@@ -147,7 +147,7 @@ def run(seeds: int, steps: int, images: int) -> Result:
 def picture(result: Result) -> Figure:
     """What each takes for the noise level, against the level there was."""
     names = ("trained", "untrained", "by hand")
-    figure, axes = figures.canvas(1, len(names), height=2.4)
+    figure, axes = figures.canvas(1, len(names), height=3.2)
     for ax, name in zip(axes, names, strict=True):
         ax.scatter(result.show["levels"], result.show["estimates"][name], s=8, alpha=0.5)
         ax.plot([0, 0.55], [0, 0.55], linestyle=":", color="gray")

@@ -176,7 +176,7 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int, taught: int)
 
 def picture(result: Result) -> Figure:
     """Fréchet distance, and what is left at the middle, against its size."""
-    figure, (left, right) = figures.canvas(1, 2, height=2.5)
+    figure, (left, right) = figures.canvas(1, 2, height=3.0)
 
     def by_size(quantity: str) -> Tensor:  # (seeds, sizes)
         rows = [torch.as_tensor(result[f"middle of {size}, {quantity}"]) for size in SIZES]

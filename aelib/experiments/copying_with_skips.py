@@ -210,7 +210,7 @@ def run(seeds: int, steps: int, inversions: int, invert_steps: int, n: int = 360
 
 def picture(result: Result) -> Figure:
     """How well each net's output determines its corrupted input, and what it is worth."""
-    figure, axes = figures.canvas(1, 2, height=2.6)
+    figure, axes = figures.canvas(1, 2, height=3.0)
     for ax, quantity, xlabel in (
         (axes[0], "leftover", "leftover f at the output"),
         (axes[1], "gain", "denoising gain in dB"),
@@ -235,7 +235,7 @@ def returned_picture(result: Result) -> Figure:
     return figures.grid(
         [result.show["clean"], result.show["corrupted"], *rows],
         labels=["clean", "corrupted", *(f"{state},\n{skips}" for state, skips in places)],
-        cell=0.3,
+        cell=0.36,
     )
 
 

@@ -119,7 +119,7 @@ def run(
 def picture(result: Result) -> Figure:
     """Fréchet distance of each variant, and of what needs no net."""
     names = {**{name: name for name in PARTS}, "mixture": "tuned mixture", "Gaussian": "Gaussian"}
-    figure, (ax,) = figures.canvas(1, 1, height=2.1)
+    figure, (ax,) = figures.canvas(1, 1, height=2.5)
     figures.bars(
         {words: result[f"{name}, Fréchet"] for name, words in names.items()},
         xlabel="Fréchet distance",

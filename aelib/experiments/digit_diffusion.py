@@ -335,7 +335,7 @@ def run(
 
 def picture(result: Result) -> Figure:
     """Fréchet distance, and how much nearer the nearest training image is than the second."""
-    figure, (left, right) = figures.canvas(1, 2, height=2.2)
+    figure, (left, right) = figures.canvas(1, 2, height=2.7)
     scores, fakes = result.show["scores"], [NAMES[name] for name in NAMES if name != "net"]
     figures.bars(
         {words: scores["Fréchet"][name] for name, words in NAMES.items()},
@@ -381,7 +381,7 @@ def walk_picture(result: Result, step: int) -> Figure:
 
 def spectra_picture(result: Result) -> Figure:
     """How far the kept net's layers stretch each direction of their input, by noise."""
-    figure, axes = figures.canvas(1, 2, height=2.5)
+    figure, axes = figures.canvas(1, 2, height=3.1)
     for ax, (words, layers) in zip(axes, result.show["spectra"].items(), strict=True):
         length = len(next(iter(layers.values()))[0])
         figures.curves(

@@ -193,7 +193,7 @@ def picture(*results: Result) -> Figure:
     """
     shares = {key: values for one in reversed(results) for key, values in one.readings.items()}
     names = [name for name in (*NETS, "real images") if f"{name}, alike" in shares]
-    figure, (ax,) = figures.canvas(1, 1, height=0.6 + 0.3 * len(names))
+    figure, (ax,) = figures.canvas(1, 1, height=0.65 + 0.33 * len(names))
     figures.bars(
         {name: shares[f"{name}, alike"] for name in names},
         xlabel="share of images whose two corners are alike",

@@ -170,7 +170,7 @@ def run(seeds: int, examples: int, draws: int) -> Result:
 
 def picture(result: Result) -> Figure:
     """R² for σ on an untrained net's features, and on what needs no more than one layer."""
-    figure, (ax,) = figures.canvas(1, 1, height=2.95)
+    figure, (ax,) = figures.canvas(1, 1, height=3.4)
     figures.bars(
         {name: result.show["r2"][name] for name in (*NETS, *PLAIN)},
         xlabel="R² of a linear probe for the noise level σ, unseen digits",
