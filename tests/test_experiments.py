@@ -20,6 +20,7 @@ import aelib as ae
 from aelib import experiments, random
 from aelib.claims import EARLIER, above
 from aelib.experiments import (
+    bottleneck_dial,
     digit_diffusion,
     judge,
     keeping,
@@ -457,6 +458,20 @@ def test_pictures_of_no_known_size_and_missing_weights_have_no_judge(monkeypatch
         ValueError, match=r"judge\.mnist\.safetensors: expected the judge's weights"
     ):
         judge.judge.__wrapped__("mnist")
+
+
+@pytest.mark.parametrize(
+    ("kept", "least", "most"), [(784, 0, 0.01), (392, 0.3, 0.7), (0, 0.999, 1.001)]
+)
+def test_what_is_left_at_a_middle_is_what_its_numbers_do_not_say(kept, least, most):
+    """A middle that is all of the input, its upper half, or nothing."""
+
+    class Part(DenseDenoiser):
+        def code(self, images, times):
+            return images.flatten(1)[:, :kept], None
+
+    left = bottleneck_dial.leftover(Part((1, 28, 28), 1, width=8), time=20, taught=6000)
+    assert least <= left <= most
 
 
 def test_a_dense_denoiser_passes_no_more_than_its_middle_holds():

@@ -14,7 +14,6 @@ from aelib.claims import Claim, above, below, label
 from aelib.experiments.digit_diffusion import SCHEDULE, TIMES, density, digits, distance, draw
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
-from aelib.experiments.pictures import on_screen
 from aelib.models.diffusion_unet import sinusoidal_embedding
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int, taught: int)
     numbers, or it learns them by heart.
     """
     readings: dict = {}
-    far, once, again, drawn = {}, {}, {}, {}
+    far, once, again = {}, {}, {}
     for size in SIZES:
         nets = models.replicate(lambda size=size: DenseDenoiser(digits().shape, size), seeds)
         fit(
@@ -158,7 +157,6 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int, taught: int)
         for words, time in TIMES.items():
             left = [leftover(net, time, taught) for net in nets]
             readings[f"middle of {size}", f"{words}, leftover"] = left
-        drawn[size] = on_screen(draw(nets[0], 10, 0, walk))
     inside = torch.stack([far[size] for size in INSIDE])  # (sizes, seeds)
     chosen = (inside.sum(1, keepdim=True) - inside).argmin(0)  # by the other seeds
     best = inside.gather(0, chosen[None])[0]
@@ -171,7 +169,7 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int, taught: int)
         "widest / Gaussian": far[SIZES[-1]] / gaussian,
     }
     named = {label(key): values for key, values in readings.items()}  # as a kept run has them
-    return Result(named, {"drawn": drawn}, ("drawn",))
+    return Result(named)
 
 
 def picture(result: Result) -> Figure:
@@ -201,14 +199,6 @@ def picture(result: Result) -> Figure:
         ax=right,
     )
     return figure
-
-
-def samples_picture(result: Result) -> Figure:
-    """Digits drawn by a net with a middle of each size, all from the same noise."""
-    drawn = result.show["drawn"]
-    return figures.grid(
-        [drawn[size] for size in SIZES], labels=[f"{size} numbers" for size in SIZES], cell=0.6
-    )
 
 
 EXPERIMENT = Experiment(

@@ -18,7 +18,6 @@ from aelib.experiments.digit_diffusion import (
 )
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
-from aelib.experiments.pictures import on_screen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +86,7 @@ def run(
     Each a mean over so many `draws` of `n` digits. `mixture` says how many Gaussians, in how many
     leading directions: claim 4.6's tuned one.
     """
-    readings, drawn = {}, {}
+    readings = {}
 
     for name, options in PARTS.items():
         nets = models.replicate(lambda options=options: build(width=width, **options), seeds)
@@ -98,7 +97,6 @@ def run(
 
         readings[name, "Fréchet"] = distance(sample, seeds, draws)
         readings[name, "parameters"] = [models.count_parameters(nets[0])] * seeds
-        drawn[name] = on_screen(draw(nets[0], 12, 0, walk))
         if name == "whole":
             again = distance(sample, seeds, draws, first=5000)
     for name, pair in (("mixture", mixture), ("Gaussian", (1,))):
@@ -113,7 +111,7 @@ def run(
         "whole, another draw / whole": again / whole,
     }
     named = {label(key): values for key, values in readings.items()}  # as chunks are joined
-    return Result(named, {"drawn": drawn}, ("drawn",))
+    return Result(named)
 
 
 def picture(result: Result) -> Figure:
@@ -128,12 +126,6 @@ def picture(result: Result) -> Figure:
         ax=ax,
     )
     return figure
-
-
-def samples_picture(result: Result) -> Figure:
-    """Digits drawn by a net of each variant, all from the same noise."""
-    drawn = result.show["drawn"]
-    return figures.grid([drawn[name] for name in PARTS], labels=list(PARTS))
 
 
 EXPERIMENT = Experiment(

@@ -13,7 +13,6 @@ from aelib.claims import Claim, above
 from aelib.experiments.digit_diffusion import SCHEDULE, draw
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
-from aelib.experiments.pictures import on_screen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,7 +133,6 @@ def run(
     """Nets of these kinds of `NETS`, as long trained; the share of samples that keep the rule."""
     readings: dict = {}
     real = marked(n, seed=1)
-    show: dict = {"real images": on_screen(real[:10])}
     made = {name: nets_of(name, seeds, width) for name in nets}
     by_rule, free = marked(train, seed=0), marked(train, seed=0, rule=False)
     groups = [[name for name in nets if name in WITH_ATTENTION]]  # one architecture, one graph
@@ -160,7 +158,6 @@ def run(
         if name == "attention":
             others = [alike(images, 1, 2) for images in sets]
             readings["corners that share nothing, alike"] = others
-        show[name] = on_screen(sets[0][:10])
     readings["real images, alike"] = [alike(real)] * seeds
     shares = {name: torch.tensor(readings[f"{name}, alike"]) for name in nets}
     readings |= {
@@ -169,7 +166,7 @@ def run(
         if name not in ("wider", "attention, no rule")
     }
     readings["wider − chance"] = shares["wider"] - 1 / len(STROKES)
-    return Result(readings, {"drawn": show}, ("drawn",))
+    return Result(readings)
 
 
 def experiment(claim: Claim, nets: Sequence[str]) -> Experiment:
