@@ -154,15 +154,16 @@ def with_numbers(notebook: Notebook) -> Notebook:
     """The notebook with the numbers its cells glued in its prose, readable wherever it is opened.
 
     Raises:
-        ValueError: for a number that no cell glues, and for one that has left the range in which
-            the words around it are true.
+        ValueError: for a number that no cell glues, for two of one name, and for one that has left
+            the range in which the words around it are true.
     """
-    glued = {
-        output.metadata["scrapbook"]["name"]: float(output.data[GLUED])
-        for cell in notebook.code
-        for output in cell.outputs
-        if GLUED in output.get("data", {}) and "scrapbook" in output.metadata
-    }
+    glued: dict[str, float] = {}
+    for output in (output for cell in notebook.code for output in cell.outputs):
+        if GLUED in output.get("data", {}) and "scrapbook" in output.metadata:
+            name = output.metadata["scrapbook"]["name"]
+            if name in glued:
+                raise ValueError(f"{notebook.path.name}: two numbers are glued as {name}")
+            glued[name] = float(output.data[GLUED])
 
     def number(found: re.Match) -> str:
         what, held = found["role"] or found["note"], found["asked"] or found["kept"] or ""

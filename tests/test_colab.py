@@ -246,6 +246,14 @@ def test_a_number_that_no_cell_gives_is_refused() -> None:
         with_numbers(glued("{glue:text}`b:.2f`", a=1.0))
 
 
+def test_two_numbers_of_one_name_are_refused() -> None:
+    """The second would stand in the words around the first."""
+    twice = glued("{glue:text}`a:.2f`", a=1.0)
+    twice.content.cells[1].outputs *= 2
+    with pytest.raises(ValueError, match=r"01_made\.ipynb: two numbers are glued as a"):
+        with_numbers(twice)
+
+
 @pytest.mark.parametrize("form", ["{{glue:text}}`a:.1f`<!--{0} -->", "7<!-- a:.1f{0} -->"])
 def test_a_number_stays_in_the_range_its_words_are_true_in(form: str) -> None:
     """A kept run that changes must not leave a sentence behind that is false."""

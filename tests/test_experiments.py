@@ -439,25 +439,29 @@ def test_once_prints_the_readings_of_one_run(laboratory, capsys, monkeypatch):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", judge.SETS)
-def test_the_kept_judge_of_each_size_reads_its_digits(name):
-    assert judge.accuracy(judge.judge(name)) > 0.95
-    assert judge.size_of(judge.digits(name).test) == name
-    few = judge.digits(name).test[:200]
+def test_what_is_kept_comes_with_the_package_and_stays_below_twelve_megabytes():
+    assert sum(file.stat().st_size for file in room.HOME.rglob("*")) < 12e6
+
+
+def test_the_kept_judge_reads_digits():
+    assert judge.accuracy(judge.judge()) > 0.95
+    few = judge.digits().test[:200]
     assert judge.frechet(few) < judge.frechet(torch.rand_like(few)) / 5
     assert judge.classes(few[None]).shape == (1, 200)
 
 
-def test_pictures_of_no_known_size_and_missing_weights_have_no_judge(monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match=r"images: expected of a size in .*28.*got .*9"):
-        judge.frechet(torch.rand(40, 1, 9, 9))
-    with pytest.raises(ValueError, match="name: expected a known name"):
-        judge.judge("mnits")
-    monkeypatch.setattr(judge, "KEPT", tmp_path)
-    with pytest.raises(
-        ValueError, match=r"judge\.mnist\.safetensors: expected the judge's weights"
-    ):
-        judge.judge.__wrapped__("mnist")
+@pytest.mark.parametrize(
+    "ask", [judge.frechet, judge.features, judge.entropy, judge.classes, judge.confidence]
+)
+def test_pictures_of_another_size_have_no_judge(ask):
+    with pytest.raises(ValueError, match=r"images: expected .*28, 28\).*got .*9"):
+        ask(torch.rand(40, 1, 9, 9))
+
+
+def test_a_judge_without_its_weights_says_how_to_make_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(judge, "WEIGHTS", tmp_path / "judge.safetensors")
+    with pytest.raises(ValueError, match=r"judge\.safetensors: expected the judge's weights"):
+        judge.judge.__wrapped__()
 
 
 @pytest.mark.parametrize(
@@ -511,6 +515,24 @@ def test_the_kept_net_of_digits_draws_what_it_drew():
 def test_what_the_large_nets_cannot_read_is_named(wrong, message):
     with pytest.raises((ValueError, OSError), match=message):
         large_nets_read_back.run(**{**large_nets_read_back.EXPERIMENT.short, **wrong})
+
+
+def test_weights_of_the_second_large_net_are_read_before_the_first_is_searched(monkeypatch):
+    searched = []
+
+    def build(name, weights, *sizes):
+        if name == "vit_l_16":
+            raise ValueError(f"{weights}: cut short")
+        return torch.nn.Identity()
+
+    monkeypatch.setattr(large_nets_read_back, "net", build)
+    monkeypatch.setattr(
+        large_nets_read_back.inversion, "invert", lambda *_, **given: searched.append(given)
+    )
+    weights = {"resnet50": "good.pth", "vit_l_16": "bad.pth"}
+    with pytest.raises(ValueError, match=r"bad\.pth"):
+        large_nets_read_back.run(**large_nets_read_back.EXPERIMENT.short, weights=weights)
+    assert not searched
 
 
 def test_a_picture_along_a_search_is_asked_for_the_photographs_class():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from aelib import experiments, models, objectives, random
+from aelib import experiments, models, objectives, random, sampling
 from aelib.experiments import (
     attention_alone,
     blind_estimate,
@@ -102,16 +102,18 @@ def test_a_label_asks_for_its_target_and_no_other():
         assert torch.allclose(losses.view(-1)[mixed == number], wanted.view(-1)[mixed == number])
 
 
-@pytest.mark.parametrize(("lacking", "worse"), [("skip", 2), ("clock", 4), ("both", 8)])
-def test_nets_that_lack_something_are_compared_with_whole_ones(lacking, worse, monkeypatch):
-    """With a distance that names the net it is of: by what it lacks, and by its target."""
+def test_nets_that_lack_something_are_compared_with_whole_ones(monkeypatch):
+    """With a distance that names the net it is of: what it lacks, its target, its first guess."""
     far = dict(zip(objectives.TARGETS, (1.0, 10.0, 100.0), strict=True))
+    lack = {"no skip": 2, "no clock": 4, "neither": 8}
 
     def draw(net, n, seed, steps):
+        mean_first = isinstance(net, prediction_target.MeanFirst)
+        net = net.module if mean_first else net
         told = not isinstance(net, prediction_target.Clockless)
         skips = (net if told else net.net).skips
         worth = (1 if skips else 2) * (1 if told else 4) * far[net.diffusion_target]
-        return torch.full((10, 1, 2, 2), worth)
+        return torch.full((10, 1, 2, 2), worth if mean_first else worth**2)
 
     monkeypatch.setattr(prediction_target, "draw", draw)
     monkeypatch.setattr(
@@ -122,17 +124,35 @@ def test_nets_that_lack_something_are_compared_with_whole_ones(lacking, worse, m
     monkeypatch.setattr(
         prediction_target, "density", lambda _: lambda n, seed: torch.full((1,), 5.0)
     )
-    settings = experiments.find({"skip": "4.13", "clock": "4.22", "both": "4.30"}[lacking]).short
-    assert settings["lacking"] == lacking
-    found = prediction_target.run(**{**settings, "steps": 1})
-    name = prediction_target.RATIOS[lacking]
-    for target in objectives.TARGETS:
-        assert found[f"{target}, {name}"].tolist() == pytest.approx([worse] * 3)
+    found = prediction_target.run(**{**experiments.find("4.13").short, "steps": 1})
     noise, image = far["noise"], far["image"]
+    for kind, worse in lack.items():
+        for target in objectives.TARGETS:
+            assert found[f"{target}, {kind} / whole"].tolist() == pytest.approx([worse] * 3)
+        own = found[f"{prediction_target.OWN}, {kind} / whole"]
+        assert own.tolist() == pytest.approx([worse**2] * 3)
+        assert found[f"{kind}, image / noise"].tolist() == pytest.approx([image / noise] * 3)
+        assert found[f"{kind}, noise / Gaussian"].tolist() == pytest.approx([worse * noise / 5] * 3)
     assert found["noise / Gaussian"].tolist() == pytest.approx([noise / 5] * 3)
-    without = prediction_target.without(lacking)
-    assert found[f"{without}, image / noise"].tolist() == pytest.approx([image / noise] * 3)
-    assert found[f"{without}, noise / Gaussian"].tolist() == pytest.approx([worse * noise / 5] * 3)
+    assert found["image / Gaussian"].tolist() == pytest.approx([image / 5] * 3)
+
+
+@pytest.mark.parametrize("target", objectives.TARGETS)
+@pytest.mark.parametrize("kind", ["whole", "neither"])
+def test_a_walk_that_begins_with_the_mean_guesses_the_mean_first_and_then_as_the_net_does(
+    target, kind
+):
+    (net,) = prediction_target.nets_of(kind, 1, 8)
+    SCHEDULE.mark(net, target)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=random.generator(1)))
+    begun, steps = prediction_target.MeanFirst(net), []
+    sampling.sample(begun, SCHEDULE, 2, steps=4, callback=steps.append)
+    mean = digit_diffusion.digits().train.mean(0)
+    assert torch.allclose(steps[0]["denoised"], mean.expand(2, -1, -1, -1), atol=2e-3)
+    states, times = torch.randn(3, 1, 28, 28), torch.full((3,), SCHEDULE.steps - 2)
+    assert torch.equal(begun(states, times), net(states, times))
 
 
 def test_a_projection_keeps_its_directions_and_loses_the_others():

@@ -99,7 +99,7 @@ def ex_4_confident(answer: Any) -> None:
     mine = torch.as_tensor(tried(answer)).float()
     assert mine.shape == (100, 1, 28, 28), f"Its shape is {tuple(mine.shape)}."
     assert torch.equal(mine, mine.clamp(0, 1)), "Grey levels go from 0 to 1."
-    digits = judge.digits("mnist")
+    digits = judge.digits()
     sure, of_digits = (float(judge.confidence(x)) for x in (mine, digits.test))
     far, apart = (float(judge.frechet(x)) for x in (mine, digits.test))
     assert sure > of_digits, (
@@ -109,20 +109,18 @@ def ex_4_confident(answer: Any) -> None:
 
 
 def ex_4_features(answer: Any) -> None:
-    """300 pictures (n, 1, 8, 8) or more: near digits in pixels, far in the judge's features."""
-    from aelib.experiments.judge import frechet
+    """1,000 pictures (n, 1, 28, 28) or more: near digits in pixels, far in the judge's features."""
+    from aelib.experiments import judge
 
     mine = torch.as_tensor(tried(answer)).float()
-    digits = data.load("digits")
-    shape = tuple(digits.shape)
-    assert mine.shape[1:] == shape, f"Each should be of shape {shape}."
-    assert len(mine) >= 300, f"They are {len(mine)}: too few for a Fréchet distance in 64 pixels."
-    flat = digits.train.flatten(1)
-    near, usual = (
-        float(measures.frechet_distance(x.flatten(1), flat)) for x in (mine, digits.test)
+    assert mine.shape[1:] == judge.SHAPE, f"Each should be of shape {judge.SHAPE}."
+    test, flat = judge.digits().test, judge.digits().train.flatten(1)
+    assert len(mine) >= len(test), (
+        f"They are {len(mine)}: too few for a Fréchet distance in {flat.shape[1]} pixels."
     )
+    near, usual = (float(measures.frechet_distance(x.flatten(1), flat)) for x in (mine, test))
     assert near < 1.5 * usual, f"In pixels they are at {near:.2f}, real digits at {usual:.2f}."
-    far, real = float(frechet(mine)), float(frechet(digits.test))
+    far, real = float(judge.frechet(mine)), float(judge.frechet(test))
     assert far > 5 * real, (
         f"In the judge's features they are at {far:.1f}, real ones at {real:.1f}."
     )

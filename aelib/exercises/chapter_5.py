@@ -94,7 +94,7 @@ def ex_5_generate(answer: Any) -> None:
 
     mine = torch.as_tensor(tried(answer)).detach().float()
     assert mine.shape == (500, 1, 28, 28), f"Its shape is {tuple(mine.shape)}."
-    train = digits("mnist").train
+    train = digits().train
     two = torch.cdist(mine.flatten(1), train.flatten(1)).topk(2, largest=False).values
     ratio = float((two[:, 0] / two[:, 1]).mean())
     assert ratio > 0.85, (

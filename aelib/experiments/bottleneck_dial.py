@@ -56,7 +56,8 @@ CLAIM = Claim(
     ),
     fails_when="Training is longer: in a trial with three times the steps, one net of a size, "
     "which was not kept, the widest drew as well as 128 numbers and better than 8. A wide middle "
-    "is free to leave out what it does not need. And a wider net can do more in any case.",
+    "is free to leave out what it does not need. And a wider net can do more in any case. The "
+    "layers around the middle have 512 numbers: one of 1,024 holds no more directions than they.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )

@@ -113,7 +113,7 @@ def run(
     sigmas: Sequence[float] = SIGMAS,
 ) -> Result:
     """Copiers, denoisers and contractive nets at each noise; linear ones at one."""
-    images = digits("mnist").take(train)
+    images = digits().take(train)
     clean = images.test[:test]
     plain = trained(images.train, objectives.copy, seeds, steps, "plain")
     ratios, gain = {}, {}

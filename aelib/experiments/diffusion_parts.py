@@ -26,7 +26,7 @@ PARTS_MATTER = Claim(
     id="4.7",
     statement="Of the parts of a U-Net that answers with the clean image, skips and attention both "
     "matter for its samples.",
-    source="Badger's page, section 4",
+    source="this chapter; Badger's page, section 4, gives its U-Nets attention",
     reading="no skips / whole",
     measure="Fréchet distance without skips, over that of the whole net, same seed and "
     "steps; nets that answer with the clean image",

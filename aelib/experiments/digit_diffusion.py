@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from aelib import data, figures, fit, measures, models, objectives, random, runtime, sampling
+from aelib import figures, fit, measures, models, objectives, random, runtime, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment, full_result
-from aelib.experiments.judge import confidence, entropy, frechet, reference
-from aelib.experiments.judge import digits as digits_of
+from aelib.experiments.judge import SHAPE, confidence, digits, entropy, frechet, reference
 from aelib.experiments.keeping import Result, halved
 from aelib.experiments.layer_or_search import stretches
 from aelib.experiments.pictures import on_screen
@@ -79,7 +78,6 @@ GENERATES = Claim(
 N = 500  # digits in a drawn set
 SCHEDULE = objectives.cosine_schedule(200)
 TARGET = "image"  # taught to answer with the noise a net as long trained drew a grid beside digits
-SHAPE = (1, 28, 28)
 DIRECTIONS = 50  # in which the book's mixture in pixels is fitted; more of them draw better
 NODES = ("encoder.1", "mid", "decoder.0", "output")
 TIMES = {"little noise": 20, "much noise": 120}
@@ -92,11 +90,6 @@ NAMES = {  # what the figure shows, and calls it
     "Gaussian": "one Gaussian",
     "training images + noise": "training + noise",
 }
-
-
-def digits() -> data.Images:
-    """The digits of 28 × 28 pixels."""
-    return digits_of("mnist")
 
 
 def build(**options) -> nn.Module:
@@ -316,7 +309,7 @@ def run(
         "net − mixture": far["net"] - far["mixture"],
         "net − Gaussian": far["net"] - far["Gaussian"],
         "nearest / second, net − real": ratio["net"] - ratio["real, held out"],
-        "floor": measures.frechet_floor(reference("mnist"), n, draws=seeds),
+        "floor": measures.frechet_floor(reference(), n, draws=seeds),
     }
     show = {
         "pictures": shown(model, number),

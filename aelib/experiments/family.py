@@ -405,7 +405,7 @@ def run(
     first: int = 20,
 ) -> Result:
     """Every member at its middle setting, on digits of 28 × 28; seeds from `first` on."""
-    images = digits("mnist").take(train)
+    images = digits().take(train)
     rows = {
         name: measured(
             trained(name, MEMBERS[name].middle, images.train, seeds, steps, first),

@@ -99,7 +99,7 @@ def run(
     settings: Sequence[int] = (0, 1, 2, 3, 4),
 ) -> Result:
     """Members at several of their settings, and the plain net, on digits of 28 × 28."""
-    images = digits("mnist").take(train)
+    images = digits().take(train)
 
     def row(name: str, value: float):
         nets = trained(name, value, images.train, seeds, steps)

@@ -1,14 +1,11 @@
 """The one judge of generated digits: every Fréchet distance of the book is in its features.
 
-There is one for each size of digits, 8 × 8 and 28 × 28, and a picture's size says which one judges
-it: distances of different sizes cannot be compared. Their weights are kept.
-`python -m aelib.experiments.judge` trains both anew and prints how many of the test digits each
-reads right.
+Its weights are kept. `python -m aelib.experiments.judge` trains it anew and prints how many of the
+test digits it reads right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,69 +15,52 @@ from torch import Tensor
 from aelib import checks, data, fit, measures, models, objectives, random, runtime
 from aelib.experiments.keeping import halved
 
-KEPT = Path(__file__).parent / "kept"
+WEIGHTS = Path(__file__).parent / "kept" / "judge.safetensors"
 DRAWS = 8  # of a set of pictures; a distance by one draw scatters as much as nets differ
-SETS = {"digits": (1, 8, 8), "mnist": (1, 28, 28)}  # what `data.load` calls them
+SHAPE = (1, 28, 28)
 
 
 @cache
-def digits(name: str = "digits") -> data.Images:
-    """The digits of chapters 4 and 5: "digits" of 8 × 8, or "mnist" of 28 × 28."""
-    return data.load(checks.choice(name, "name", SETS))
+def digits() -> data.Images:
+    """The digits of chapters 4 to 6, of 28 × 28 pixels."""
+    return data.load("mnist")
 
 
-def size_of(images: Tensor) -> str:
-    """Which digits are as large as these pictures, (…, 1, height, width).
-
-    Raises:
-        ValueError: for any other size, for which there is no judge.
-    """
-    for name, shape in SETS.items():
-        if tuple(images.shape[-3:]) == shape:
-            return name
-    raise ValueError(checks.message("images", f"of a size in {list(SETS.values())}", images))
-
-
-def weights_of(name: str) -> Path:
-    """The file with a judge's weights."""
-    return KEPT / f"judge.{name}.safetensors"
-
-
-def untrained(name: str) -> models.SmallConvNet:
+def untrained() -> models.SmallConvNet:
     """A judge before it has seen a digit."""
-    return models.SmallConvNet(SETS[name], 10)
+    return models.SmallConvNet(SHAPE, 10)
 
 
 @cache
-def judge(name: str = "digits") -> models.SmallConvNet:
+def judge() -> models.SmallConvNet:
     """A small classifier of digits, the same whatever the seeds; `describe` gives 32 features.
 
     Raises:
-        ValueError: for unknown digits, or where its weights are missing or are no such net's; says
-            how to make them.
+        ValueError: where its weights are missing or are no such net's; says how to make them.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    model = untrained(checks.choice(name, "name", SETS))
-    file = weights_of(name)
+    model = untrained()
     try:
-        model.load_state_dict(load_file(file))  # as float32, whatever it was kept in
+        model.load_state_dict(load_file(WEIGHTS))  # as float32, whatever it was kept in
     except (OSError, SafetensorError, RuntimeError) as error:
         got = checks.Described(f"none that fit ({str(error).splitlines()[0]})")
         advice = "run `python -m aelib.experiments.judge`"
-        raise ValueError(checks.message(str(file), "the judge's weights", got, advice)) from error
+        raise ValueError(
+            checks.message(str(WEIGHTS), "the judge's weights", got, advice)
+        ) from error
     return model.eval()
 
 
-def train(name: str = "digits") -> models.SmallConvNet:
+def train() -> models.SmallConvNet:
     """A judge, trained; from the same start and in the same order however seeds are moved."""
     with random.further(-random.offset()):
-        (model,) = models.replicate(lambda: untrained(name), seeds=1)
+        (model,) = models.replicate(untrained, seeds=1)
         fit(
             model,
-            digits(name).train,
-            labels=digits(name).train_labels,
+            digits().train,
+            labels=digits().train_labels,
             objective=objectives.classify,
             steps=400,
             lr=2e-3,
@@ -97,56 +77,59 @@ def keep(model: models.SmallConvNet, path: Path) -> Path:
 
 
 def accuracy(model: models.SmallConvNet) -> float:
-    """The share of the test digits of its size that it reads right."""
-    images = digits(next(name for name, shape in SETS.items() if shape == model.shape))
+    """The share of the test digits that it reads right."""
     with torch.no_grad():
-        right = model(images.test).argmax(1) == images.test_labels
+        right = model(digits().test).argmax(1) == digits().test_labels
     return float(right.float().mean())
 
 
+def seen(images: Tensor) -> Tensor:
+    """Pictures as the judge looks at them, clipped to grey levels.
+
+    Raises:
+        ValueError: for any other size than that of its digits.
+    """
+    checks.tensor(images, "images", (..., *SHAPE))
+    return images.clamp(0, 1)
+
+
 def features(images: Tensor) -> Tensor:
-    """What the judge sees in pictures, clipped to grey levels: (n, 32), or (seeds, n, 32)."""
-    return measures.image_features(judge(size_of(images)).describe, images.clamp(0, 1))
+    """What the judge sees in pictures: (n, 32), or (seeds, n, 32)."""
+    return measures.image_features(judge().describe, seen(images))
 
 
 @cache
-def reference(name: str = "digits") -> Tensor:
+def reference() -> Tensor:
     """The features of the training digits."""
-    return features(digits(name).train)
+    return features(digits().train)
 
 
 def frechet(images: Tensor) -> Tensor:
     """Fréchet distance from the training digits: a number, or (seeds,) for (seeds, n, …)."""
-    of_real = reference(size_of(images))
-    return torch.as_tensor(measures.frechet_distance(features(images), of_real))
+    return torch.as_tensor(measures.frechet_distance(features(images), reference()))
 
 
 def entropy(images: Tensor) -> Tensor:
     """Over the classes the judge sees, in nats; at most ln 10 = 2.30."""
-    model = judge(size_of(images))
-    return torch.as_tensor(measures.classifier_score(model, images.clamp(0, 1)).entropy)
+    return torch.as_tensor(measures.classifier_score(judge(), seen(images)).entropy)
 
 
 def classes(images: Tensor) -> Tensor:
     """The class the judge sees in each picture, of any leading axes."""
     with torch.no_grad():
-        flat = images.clamp(0, 1).flatten(0, -4)
-        return judge(size_of(images))(flat).argmax(1).view(images.shape[:-3])
+        return judge()(seen(images).flatten(0, -4)).argmax(1).view(images.shape[:-3])
 
 
 def confidence(images: Tensor) -> Tensor:
     """The mean of the largest probability the judge gives."""
-    model = judge(size_of(images))
-    return measures.classifier_score(model, images.clamp(0, 1)).confidence.mean(-1)
+    return measures.classifier_score(judge(), seen(images)).confidence.mean(-1)
 
 
-def main(names: Sequence[str] = tuple(SETS)) -> None:
-    """Train the judges and keep their weights."""
-    for name in names:
-        file = keep(train(name), weights_of(name))
-        judge.cache_clear()
-        right = 100 * accuracy(judge(name))
-        print(f"{file.name}: reads {right:.1f} % of the test digits right")
+def main() -> None:
+    """Train the judge and keep its weights."""
+    file = keep(train(), WEIGHTS)
+    judge.cache_clear()
+    print(f"{file.name}: reads {100 * accuracy(judge()):.1f} % of the test digits right")
 
 
 if __name__ == "__main__":

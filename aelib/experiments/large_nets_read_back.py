@@ -149,21 +149,24 @@ def run(
     if size % 16 or WIDE % size:
         raise ValueError(checks.message("size", f"one that 16 divides, and it {WIDE}", size))
     images = torch.cat([photograph(name, size) for name in photographs])
+    given = {name: weights[name] if weights else None for name in NETS.values()}
+    nets = {  # both before the work: a file may be missing or of another net
+        name: net(name, given[name], size, blocks[-1] + 1, sample) for name in given
+    }
     tokens = {f"encoder.layers.encoder_layer_{block}": f"block {block}" for block in blocks[:-1]}
     tokens[f"encoder.layers.encoder_layer_{blocks[-1]}"] = LAST
     readings: dict[Any, Any] = {}
     show: dict[str, Any] = {"layers": {}, "leftover": {}, "pictures": {}}
     for title, name in NETS.items():
-        given = weights[name] if weights else None
         layers = tokens if name == "vit_l_16" else dict(zip(STAGES, STAGES, strict=True))
         found = inversion.invert(
-            net(name, given, size, blocks[-1] + 1, sample),
+            nets[name],
             images,
             list(layers),
             steps=steps[name],
             until="levelled off",
             recipe="trained" if weights else "default",
-            forward=models.normalization(name, given),
+            forward=models.normalization(name, given[name]),
             batch_size=len(images),
             label=title,
         )
@@ -238,7 +241,10 @@ def judged(resnet50: Weights, vit_l_16: Weights) -> Card:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
-    card = judged(*sys.argv[1:])
+    try:
+        card = judged(*sys.argv[1:])
+    except (OSError, ValueError) as error:  # of weights: they say what is wrong with them
+        raise SystemExit(f"aelib: {error}") from error
     print(card)
     for place, reading in card.readings.items():
         print(f"  {place}: {reading.value:.3g} ({reading.low:.3g} to {reading.high:.3g})")

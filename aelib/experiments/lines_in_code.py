@@ -88,7 +88,7 @@ def run(seeds: int, steps: int, n: int) -> Result:
         }
         for far in (along, stretched)
     )
-    floor = torch.as_tensor(measures.frechet_floor(reference("mnist"), n, draws=seeds))
+    floor = torch.as_tensor(measures.frechet_floor(reference(), n, draws=seeds))
     middles = {name: far[:, POINTS // 2] for name, far in distances.items()}
     bent = [name for name in nets if name != "pixels"]
     readings = {

@@ -87,7 +87,7 @@ def run(
     strengths: Sequence[float] = STRENGTHS,
 ) -> Result:
     """Nets of one kind and different tasks: their errors, copy coefficients and readers."""
-    images = digits("mnist").take(train)
+    images = digits().take(train)
     labels, truth = known(images)
     mean, shape = images.train.mean(0), images.shape
     seen: dict[str, dict[str, np.ndarray]] = {}

@@ -22,7 +22,7 @@ CLAIM = Claim(
     id="4.5",
     statement="A ReLU layer as wide as the input, with random weights and no biases, loses some of "
     "an image; one three times as wide can be read back whole; and deeper nets need more width.",
-    source="Badger's page, section 4; this chapter",
+    source="this chapter; of injectivity, Puthawala et al. (2022)",
     reading=("rank", "ReLU", "width 1", "depth 1"),
     measure="rank of the Jacobian of one ReLU layer as wide as the input, at one image, as a share "
     "of the image's elements",

@@ -19,7 +19,8 @@ class LevelledOff:
 
     That is, when m_g < m_r, and m_i² of the image kept has stayed within a share `change` of what
     it is now over the second half of all evaluations so far, of which there are `least` or more;
-    or when m_g ≤ within · m_r. What a layer has lost can be said only then.
+    or when m_g ≤ within · m_r. What a layer has lost can be said only then. An image that hardly
+    leaves its start is level long before m_g is: for late layers of deep nets raise `least`.
 
     >>> LevelledOff()
     LevelledOff(change=0.02, within=0.01, least=200)
