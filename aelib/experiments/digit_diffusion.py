@@ -92,7 +92,7 @@ NAMES = {  # what the figure shows, and calls it
 }
 
 
-def build(**options) -> nn.Module:
+def build(**options) -> models.DiffusionUNet:
     """A U-Net for them with a clock: patches of 2 × 2 pixels, 14 × 14 places, 7 × 7 in the middle.
 
     It is told `SCHEDULE`'s times. Attention is at 7 × 7.
