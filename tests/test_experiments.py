@@ -563,5 +563,5 @@ def test_the_search_watched_says_what_the_net_calls_a_picture_where_it_is_wrong(
     ranks = [int(np.asarray(kept.show["answers"][p])[0, 5]) for p in kept.show["layers"][1:3]]
     assert [head.split()[-1] for head in heads[1:3]] == [str(rank) for rank in ranks]
     assert len(ax.texts) == sum("rank 1" not in head.split("\n") for head in heads[1:])
-    with pytest.raises(ValueError, match=r"n: expected one of \[0, 5, .*1000\], got 7"):
+    with pytest.raises(ValueError, match=r"n: expected one of \[0, 5, .*2000\], got 7"):
         trained_net_read_back.watched(kept, 7)

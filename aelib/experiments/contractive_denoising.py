@@ -151,7 +151,7 @@ def run(
             coded, clean, data.gaussian(LARGE)
         ).numpy()
         - gain[LARGE]["plain"],
-        **linear(digits().train, seeds, steps),
+        **linear(data.load("digits").train, seeds, steps),
     }
     names = ("plain", "denoiser", "contractive")
     show = {
