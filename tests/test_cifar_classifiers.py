@@ -11,6 +11,7 @@ from aelib import models, random
 from aelib.experiments import (
     cifar_classifiers,
     cifar_read_back,
+    narrow_last_stage,
     noise_trained,
 )
 
@@ -138,6 +139,19 @@ def test_images_that_several_nets_read_in_turn_stay_in_order():
     assert row["leftover"].max() < 0.01
     assert torch.allclose(row["images"], images, atol=0.2)
     assert row["thumbnail"].shape == row["arrived"].shape == (4,)
+
+
+def test_a_last_stage_whose_relus_are_all_silent_has_lost_everything():
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, 8, 8)
+    net = models.SmallConvNet((3, 8, 8), 5, 4, 6).train()
+    statistics = {name: value.clone() for name, value in net.state_dict().items()}
+    (left, *_), found = narrow_last_stage.read_back(net, images, 0, steps=5, least=2)
+    assert left != 1
+    assert set(found) == {f"f of the {line}" for line in narrow_last_stage.LINES}
+    assert all(torch.equal(value, statistics[name]) for name, value in net.state_dict().items())
+    torch.nn.init.constant_(net.features[0].bias, -1e3)
+    assert narrow_last_stage.read_back(net, images, 0, steps=5, least=2) == ((1.0, 0.0, 1.0), {})
 
 
 def test_a_net_as_it_is_built_differs_from_the_untrained_one_by_its_statistics_alone():

@@ -474,7 +474,7 @@ def test_what_is_left_at_a_middle_is_what_its_numbers_do_not_say(kept, least, mo
         def code(self, images, times):
             return images.flatten(1)[:, :kept], None
 
-    left = bottleneck_dial.leftover(Part((1, 28, 28), 1, width=8), time=20, taught=6000)
+    left = bottleneck_dial.unexplained(Part((1, 28, 28), 1, width=8), time=20, taught=6000)
     assert least <= left <= most
 
 
@@ -533,6 +533,71 @@ def test_weights_of_the_second_large_net_are_read_before_the_first_is_searched(m
     with pytest.raises(ValueError, match=r"bad\.pth"):
         large_nets_read_back.run(**large_nets_read_back.EXPERIMENT.short, weights=weights)
     assert not searched
+
+
+def test_claim_4_19_is_closed_by_whoever_has_trained_weights(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def read(photographs, blocks, weights=None, **settings):
+        """As if accurate nets kept the picture in the last block too."""
+        asked.append(settings)
+        last = {large_nets_read_back.FOUND: 0.001, **dict.fromkeys(large_nets_read_back.LINES, 0.5)}
+        places = [("ResNet-50", "conv1"), ("ResNet-50", "layer4")]
+        places += [("ViT-L/16", "block 0"), ("ViT-L/16", "last block")]
+        whats = ("f", "f / thumbnail's", "levelled off", "m_g/m_r")
+        last |= {(*place, what): 0.001 for place in places for what in whats}
+        return keeping.Result({key: [value] * len(photographs) for key, value in last.items()})
+
+    def net(name, weights, *sizes):
+        return torch.nn.Linear(1, len(weights))
+
+    plan = dataclasses.replace(large_nets_read_back.EXPERIMENT, run=read, picture=None)
+    monkeypatch.setattr(large_nets_read_back, "EXPERIMENT", plan)
+    monkeypatch.setattr(large_nets_read_back, "net", net)
+    mine = tmp_path / "mine"
+    large_nets_read_back.main(["a.pth", "other.pth", "--out", str(mine)])
+    assert "claim 4.19: refuted" in capsys.readouterr().out
+    assert large_nets_read_back.judged(mine).verdict == "refuted"
+    kept = experiments.kept("4.19", mine).settings
+    assert kept["weights"] == {"resnet50": "a.pth", "vit_l_16": "other.pth"}
+    assert kept["digests"]["resnet50"] != kept["digests"]["vit_l_16"]
+    assert kept["size"] == 192
+    assert all(steps > kept["least"] for steps in kept["steps"].values())  # or none levels off
+    assert "weights" not in asked[1]  # of the short run beside it
+    assert experiments.kept("4.27", mine) is None  # it is about untrained nets
+    assert experiments.card("4.19").verdict == "open"
+
+
+def test_a_lost_picture_in_both_large_nets_supports_claim_4_19_only_if_the_search_arrived():
+    late = [large_nets_read_back.LATE, large_nets_read_back.DEEP]
+    early = [large_nets_read_back.EARLY, large_nets_read_back.FIRST]
+    readings = {
+        **{(*place, "f"): [0.01] * 4 for place in early},
+        **{(*place, "f / thumbnail's"): [2.0, 2.1, 2.2, 2.3] for place in late},
+        **{(*place, "m_g/m_r"): [0.1] * 4 for place in late},
+        **dict.fromkeys(large_nets_read_back.LINES, [0.5] * 4),
+        large_nets_read_back.FOUND: [0.9] * 4,
+    }
+    for share, verdict in ((1.0, "supported"), (0.0, "undecided")):
+        level = {(*place, "levelled off"): [share] * 4 for place in late}
+        assert large_nets_read_back.CLOSED.judge(readings | level).verdict == verdict
+
+
+def test_weights_of_another_digest_are_refused():
+    short = large_nets_read_back.EXPERIMENT.short
+    with pytest.raises(ValueError, match="weights of resnet50: expected those of 0123"):
+        large_nets_read_back.run(**short, digests={"resnet50": "0123"})
+
+
+def test_an_experiment_of_your_own_is_kept_in_a_folder_of_your_own():
+    with pytest.raises(ValueError, match="folder: expected one for an experiment of your own"):
+        experiments.measure(large_nets_read_back.EXPERIMENT)
+
+
+def test_weights_that_are_not_there_are_named_without_a_traceback(tmp_path):
+    command = [str(tmp_path / "none.pth"), "DEFAULT", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit, match=r"large_nets_read_back: weights: .*none\.pth"):
+        large_nets_read_back.main(command)
 
 
 def test_a_picture_along_a_search_is_asked_for_the_photographs_class():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aelib import experiments, measures
-from aelib.experiments import sampled_codes
+from aelib.experiments import judge, sampled_codes
 
 
 def test_what_fits_and_their_draws_leave_in_the_mean():
@@ -38,9 +38,11 @@ def test_no_two_sets_are_drawn_with_one_seed():
 
 
 def test_the_nearest_ratio_is_low_for_copies():
-    train = sampled_codes.digits().train
-    assert float(sampled_codes.nearest_ratio(train[:50])) < 0.01
-    assert 0.5 < float(sampled_codes.nearest_ratio(sampled_codes.digits().test)) < 1
+    train, test = judge.digits().train, judge.digits().test
+    assert float(judge.nearest_ratio(train[:50])) < 0.01
+    assert 0.5 < float(judge.nearest_ratio(test)) < 1
+    of_both = judge.nearest_ratio(torch.stack([train[:50], test[:50]]), n=40)
+    assert of_both[0] < 0.3 < of_both[1]  # ten of the fifty are not among the forty
 
 
 def test_the_tuned_mixture_is_the_one_that_claim_4_6_found():

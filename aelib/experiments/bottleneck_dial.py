@@ -19,7 +19,7 @@ from aelib.models.diffusion_unet import sinusoidal_embedding
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZES = (2, 8, 32, 128, 512, 1024)
+SIZES = (2, 8, 32, 128, 1024)
 INSIDE = (8, 32, 128)  # of many fewer numbers than the image's 784, and not of the fewest
 
 CLAIM = Claim(
@@ -29,23 +29,22 @@ CLAIM = Claim(
     source="Badger's page, section 4",
     reading="widest / best inside",
     measure="Fréchet distance, mean of two draws, with a middle of 1,024 numbers, over that with "
-    "the best of 8, 32 and 128, which the other seeds have chosen; dense nets of 28 × 28 digits "
-    "without skips that answer with the image",
+    "the best of 8, 32 and 128, which two other nets of each size have chosen; dense nets of "
+    "28 × 28 digits without skips that answer with the image",
     supported={
         "widest / best inside": above(1.1),
         "narrowest / best inside": above(1.1),
         "widest / Gaussian": below(1),
     },
     conditional={"widest / best inside": above(1), "widest / Gaussian": below(1)},
-    condition="After a short training the best middle inside draws better, but not by a tenth for "
-    "certain.",
+    condition="The best middle inside draws better, but not by a tenth for certain.",
     controls=("another draw / widest", "widest / Gaussian"),
     also=(
         "best inside, numbers",
         *(
             (f"middle of {size}", quantity)
             for size in SIZES
-            for quantity in ("Fréchet", "little noise, leftover", "much noise, leftover")
+            for quantity in ("Fréchet", *(f"{words}, unexplained" for words in TIMES))
         ),
     ),
     ratios=(
@@ -54,10 +53,11 @@ CLAIM = Claim(
         "another draw / widest",
         "widest / Gaussian",
     ),
-    fails_when="Training is longer: in a trial with three times the steps, one net of a size, "
-    "which was not kept, the widest drew as well as 128 numbers and better than 8. A wide middle "
-    "is free to leave out what it does not need. And a wider net can do more in any case. The "
-    "layers around the middle have 512 numbers: one of 1,024 holds no more directions than they.",
+    fails_when="One learning rate does not suit all widths. All have one that the widest bears; at "
+    "one three times as high, in a run that was not kept, 32 and 128 numbers drew better than any "
+    "here (50 and 51), and the widest did not train. A wide middle leaves out what it does not "
+    "need: how poorly it represents its input is shown by what a linear reader misses, and another "
+    "reader might find more.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )
@@ -74,10 +74,10 @@ class DenseDenoiser(nn.Module):
         width: of the hidden layers.
     """
 
-    def __init__(self, shape: Sequence[int], middle: int, width: int = 512):
+    def __init__(self, shape: Sequence[int], middle: int, width: int = 1024):
         super().__init__()
         self.shape, self.steps, self.width = tuple(shape), SCHEDULE.steps, width
-        self.clock = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, 2 * width))
+        self.clock = nn.Sequential(nn.Linear(64, 256), nn.SiLU(), nn.Linear(256, 2 * width))
         self.first = nn.Linear(math.prod(shape), width)
         self.encoder = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.middle = nn.Linear(width, middle)
@@ -106,7 +106,7 @@ def states(images: Tensor, time: int, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def leftover(model: DenseDenoiser, time: int, taught: int) -> float:
+def unexplained(model: DenseDenoiser, time: int, taught: int) -> float:
     """The share of a noisy digit's variance that no linear reader finds in the middle's code.
 
     The reader is fitted by least squares, with a small penalty, to so many noisy training digits,
@@ -144,7 +144,7 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int, taught: int)
             objective=objectives.diffusion(SCHEDULE, "image"),
             steps=steps,
             batch_size=batch_size,
-            lr=1e-3,
+            lr=3e-4,  # at 1e-3, at which the others draw better, the loss of the widest leaps up
             schedule="cosine",
             label=f"middle of {size}",
         )
@@ -156,8 +156,8 @@ def run(seeds: int, steps: int, batch_size: int, n: int, walk: int, taught: int)
         far[size] = (once[size] + again[size]) / 2
         readings[f"middle of {size}", "Fréchet"] = far[size]
         for words, time in TIMES.items():
-            left = [leftover(net, time, taught) for net in nets]
-            readings[f"middle of {size}", f"{words}, leftover"] = left
+            left = [unexplained(net, time, taught) for net in nets]
+            readings[f"middle of {size}", f"{words}, unexplained"] = left
     inside = torch.stack([far[size] for size in INSIDE])  # (sizes, seeds)
     chosen = (inside.sum(1, keepdim=True) - inside).argmin(0)  # by the other seeds
     best = inside.gather(0, chosen[None])[0]
@@ -191,9 +191,9 @@ def picture(result: Result) -> Figure:
     )
     figures.curves(
         SIZES,
-        {words: by_size(f"{words}, leftover") for words in TIMES},
+        {words: by_size(f"{words}, unexplained") for words in TIMES},
         xlabel="numbers in the middle",
-        ylabel="left of the input",
+        ylabel="variance unexplained",
         ylim=(0, 1.1),
         logx=True,
         legend="above",
@@ -206,6 +206,7 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "steps": 5, "batch_size": 16, "n": 40, "walk": 3, "taught": 300},
-    full={"seeds": 6, "steps": 2000, "batch_size": 64, "n": 500, "walk": 20, "taught": 16_000},
+    full={"seeds": 6, "steps": 6000, "batch_size": 64, "n": 500, "walk": 20, "taught": 8000},
     picture=picture,
+    chunk=3,  # with fewer, no two others would choose
 )

@@ -32,16 +32,15 @@ PICTURE = Claim(
         ("copier", "skips", "leftover"): below(0.05),
         ("denoiser", "skips", "leftover"): below(0.05),
     },
-    conditional={
-        ("copier", "skips", "leftover"): below(0.05),
-        ("copier", "leftover, skips − no skips"): below(0.0),
-    },
+    # Not that one without skips leaves more: a longer search might find that picture, too.
+    conditional={("copier", "skips", "leftover"): below(0.05)},
     # Of an untrained net our search may only not find it.
     refuted={
         ("copier", "skips", "leftover"): above(0.05),
         ("copier", "skips", "m_g/m_r"): below(0.1),
     },
     controls=(
+        ("copier", "leftover, skips − no skips"),
         ("copier", "no skips", "leftover"),
         ("untrained", "no skips", "leftover"),
         ("untrained", "skips", "rank"),
@@ -52,7 +51,7 @@ PICTURE = Claim(
         for skips in ("skips", "no skips")
         for quantity in ("leftover", "m_g/m_r")
     ),
-    condition="The net is trained to copy.",
+    condition="The net is trained to copy, as far as a search of 300 evaluations finds it.",
     fails_when="The net is untrained: our search, of 300 evaluations, does not find the picture "
     "then, though the rank says that hardly a direction is lost. What it leaves elsewhere is an "
     "upper limit too: on digits of 8 × 8 a copier without skips got there as well, after long "

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from aelib import figures, fit, measures, models, objectives, random, runtime, sampling
 from aelib.claims import Claim, above, below
 from aelib.experiments.experiment import Experiment, full_result
-from aelib.experiments.judge import SHAPE, confidence, digits, entropy, frechet, reference
+from aelib.experiments.judge import (
+    SHAPE,
+    confidence,
+    digits,
+    entropy,
+    frechet,
+    nearest_ratio,
+    reference,
+)
 from aelib.experiments.keeping import Result, halved
 from aelib.experiments.layer_or_search import stretches
 from aelib.experiments.pictures import on_screen
@@ -203,11 +211,9 @@ def controls(
 
 def scores(images: Tensor) -> dict[str, Tensor]:
     """All we ask of sets of images, (sets, n, channels, height, width); none of it stands alone."""
-    train = digits().train.flatten(1)
-    two = torch.cdist(images.flatten(-3), train).topk(2, largest=False).values
     return {
         "Fréchet": frechet(images),
-        "nearest / second": (two[..., 0] / two[..., 1]).mean(-1),
+        "nearest / second": nearest_ratio(images),
         "confidence": confidence(images),
         "entropy": entropy(images),
     }

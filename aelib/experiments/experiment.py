@@ -188,7 +188,7 @@ def ledger() -> list[dict[str, Any]]:
 
 
 def measure(
-    id: str, folder: str | Path | None = None, resume: bool = False, jobs: int = 1
+    id: str | Experiment, folder: str | Path | None = None, resume: bool = False, jobs: int = 1
 ) -> list[Path]:
     """Run the experiment of claim `id` at full length, and short as its witness; keep both.
 
@@ -199,8 +199,10 @@ def measure(
     `resume` goes on behind them; half an experiment has no verdict, so nothing else is kept.
 
     Args:
-        id: such as "2.5"; the other claims of its experiment are measured with it.
-        folder: where to keep the result; the package's own if None.
+        id: such as "2.5"; the other claims of its experiment are measured with it. Or an
+            experiment of your own, such as one of the book's with other settings.
+        folder: where to keep the result; the package's own if None, but not an experiment of your
+            own.
         resume: go on with what an earlier call began; without it, begin anew.
         jobs: how many chunks at a time, each in a process of its own.
 
@@ -212,7 +214,9 @@ def measure(
             made with other settings or seeds.
         OSError: if the result could not be kept there; raised before the run.
     """
-    experiment = find(id)
+    experiment = id if isinstance(id, Experiment) else find(id)
+    if isinstance(id, Experiment) and folder is None:
+        raise ValueError(checks.message("folder", "one for an experiment of your own", folder))
     home = runtime.check_writable(HOME if folder is None else folder, "a measurement")
     scratch = Scratch(home / ".unfinished" / experiment.claims[0].id, experiment.full, resume)
     began = datetime.now(timezone.utc)

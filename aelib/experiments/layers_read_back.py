@@ -57,7 +57,7 @@ RESIDUAL = Claim(
         ("ResNet untrained", "stage4", "f / thumbnail's"),
         ("ResNet as built", "stage4", "f / thumbnail's"),
     ),
-    fails_when="Early means more than the first stage, or the net is read as it is built, its "
+    fails_when="Early means more than the first layer, or the net is read as it is built, its "
     "normalisation doing next to nothing. How late is late depends on the net: claim 4.27 reads "
     "ResNet-50.",
     rule_changed="2026-11-27",
@@ -186,10 +186,10 @@ def small_nets(seeds: int, steps: int, sample: int) -> dict[tuple[str, str], lis
 
 
 def read_back(
-    nets: Mapping[tuple[str, str], Sequence[nn.Module]], images: Tensor, steps: int
+    nets: Mapping[tuple[str, str], Sequence[nn.Module]], images: Tensor, steps: int, least: int
 ) -> dict[tuple[str, str], list[inversion.Inversion]]:
     """Layers read back until the search has levelled off, an inversion a seed, each net from a
-    start of its own; `steps` evaluations at most."""
+    start of its own; `steps` evaluations at most, `least` at least."""
     return {
         (kind, state): [
             inversion.invert(
@@ -198,8 +198,8 @@ def read_back(
                 ASKED.get(state, LAYERS[kind]),
                 seeds=[seed],
                 steps=steps,
-                until="levelled off",
-                log_at=100,
+                until=inversion.LevelledOff(least=least),
+                log_at=range(0, steps, 4),
             )
             for seed, model in enumerate(group)
         ]
@@ -254,11 +254,20 @@ def lines(result: inversion.LayerInversion) -> dict[str, Tensor]:
     }
 
 
-def run(seeds: int, train_steps: int, sample: int, images: int, steps: int) -> Result:
-    """Small nets of both kinds, untrained and trained, read back layer by layer."""
+def run(seeds: int, train_steps: int, sample: int, images: int, steps: int, least: int) -> Result:
+    """Small nets of both kinds, untrained and trained, read back layer by layer.
+
+    Args:
+        seeds: nets of each kind.
+        train_steps: of those that are trained.
+        sample: how many pieces of photographs give a residual net its statistics.
+        images: pieces of other photographs that are read back.
+        steps: evaluations at most.
+        least: how many before a search may have levelled off.
+    """
     _, _, lively = pieces_of_photographs()
     nets = small_nets(seeds, train_steps, sample)
-    read = read_back(nets, lively[:images], steps)
+    read = read_back(nets, lively[:images], steps, least)
     readings: dict[Any, Any] = {}
     for (kind, state), runs in read.items():
         for layer in runs[0]:
@@ -318,8 +327,8 @@ def read_back_picture(result: Result) -> Figure:
 EXPERIMENT = Experiment(
     claims=(RESIDUAL, TRANSFORMER, TRAINING),
     run=run,
-    short={"seeds": 3, "train_steps": 2, "sample": 16, "images": 1, "steps": 2},
-    full={"seeds": 8, "train_steps": 150, "sample": 256, "images": 3, "steps": 400},
+    short={"seeds": 3, "train_steps": 2, "sample": 16, "images": 1, "steps": 2, "least": 2},
+    full={"seeds": 8, "train_steps": 150, "sample": 256, "images": 3, "steps": 2000, "least": 1000},
     picture=read_back_picture,
     chunk=2,  # with one, nothing would lie between untrained seeds
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -41,11 +42,14 @@ CLAIM = Claim(
         "leftover, untrained",
         "m_g/m_r, noise images",
         "m_g/m_r, photographs with random labels",
+        "levelled off, noise images",
+        "levelled off, photographs with random labels",
         "training accuracy, noise images",
         "training accuracy, photographs with random labels",
     ),
     fails_when="The search begins at white noise: then the late layers of every net show noise, "
-    "the start's own.",
+    "the start's own. Or it is asked how loud the noise is: it is louder after training on "
+    "noise, while the normalisation keeps the statistics of noise images.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
@@ -111,7 +115,7 @@ def small_nets(
     return nets, fitted
 
 
-def read_back(model: nn.Module, images: Tensor, start: str, seed: int, steps: int):
+def read_back(model: nn.Module, images: Tensor, start: str, seed: int, steps: int, least: int):
     """The last stage of a net read until the search has levelled off."""
     result = inversion.invert(
         model.to(runtime.device()),
@@ -120,13 +124,13 @@ def read_back(model: nn.Module, images: Tensor, start: str, seed: int, steps: in
         recipe=STARTS[start],
         seeds=[seed],
         steps=steps,
-        until="levelled off",
+        until=inversion.LevelledOff(least=least),
     )
     return result[LAYER]
 
 
-def run(name: str, seeds: int, train: int, train_steps: int, images: int, steps: int, width: int
-) -> Result:  # fmt: skip
+def run(name: str, seeds: int, train: int, train_steps: int, images: int, steps: int, least: int,
+        width: int) -> Result:  # fmt: skip
     """Nets of each kind; photographs none was trained on, read back from the last stage of each."""
     found = labelled(name)
     shown = found.test[:: len(found.test) // images][:images]
@@ -138,12 +142,19 @@ def run(name: str, seeds: int, train: int, train_steps: int, images: int, steps:
     rows = {"photograph": shown}
     for kind, group in nets.items():
         for start in STARTS if kind in ("untrained", "noise images") else [""]:
-            read = [read_back(model, shown, start, seed, steps) for seed, model in enumerate(group)]
+            read = [
+                read_back(model, shown, start, seed, steps, least)
+                for seed, model in enumerate(group)
+            ]
             readings[kind + start] = torch.stack([fine_share(one.images[0]).mean() for one in read])
             rows[kind + start] = read[0].images[0]
             if not start:
                 readings[f"leftover, {kind}"] = torch.stack([one.leftover.mean() for one in read])
                 readings[f"m_g/m_r, {kind}"] = torch.stack([one.ratio.median() for one in read])
+                levelled = [
+                    np.mean([why == "levelled off" for why in one.stopped[0]]) for one in read
+                ]
+                readings[f"levelled off, {kind}"] = torch.tensor(levelled)
     for control in ("photographs with random labels", "untrained"):
         readings[f"noise images − {control}"] = readings["noise images"] - readings[control]
     show = {"rows": {kind: to_jpeg(row[:4], quality=95) for kind, row in rows.items()}}
@@ -161,9 +172,9 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"name": "photographs", "seeds": 3, "train": 64, "train_steps": 6, "images": 1,
-           "steps": 6, "width": 4},
+           "steps": 6, "least": 6, "width": 4},
     full={"name": "cifar10", "seeds": 12, "train": 1000, "train_steps": 1500, "images": 8,
-          "steps": 600, "width": 16},
+          "steps": 2000, "least": 1000, "width": 16},
     picture=picture,
     chunk=3,
 )  # fmt: skip

@@ -128,9 +128,9 @@ CLOCK = Claim(
     also=distances("no clock"),
     ratios=ratios("no clock"),
     fails_when="Training is short: in a trial on 8 × 8 digits, which was not kept, the clock was "
-    "worth nothing yet after 300 steps. At the first step the walk knows the time for the net, but "
-    "for the control. The loss is not shown to be higher; and the targets differ in how it weighs "
-    "the noise levels, which was not set equal.",
+    "worth nothing yet after 300 steps. As every walk begins with the mean digit, the first step "
+    "needs no clock; the control with the nets' own first guess does. The loss is not shown to "
+    "be higher; and the targets differ in how it weighs the noise levels, which was not set equal.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )

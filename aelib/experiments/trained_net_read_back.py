@@ -56,9 +56,10 @@ SNAPSHOTS = (0, 5, 10, 20, 50, 100, 300, 700)  # and the end
 # Late layers are searched without the leak: its gradient is not the loss's, and there the line
 # search ends on it after some twenty evaluations.
 TRAINED = inversion.RECIPES["trained"]
-RECIPES = dict.fromkeys(LAYERS.values(), TRAINED) | {
-    place: dataclasses.replace(TRAINED, leak=0.0) for place in ("block 12", "block 15", "head")
-}
+WITHOUT_LEAK = dataclasses.replace(TRAINED, leak=0.0)
+RECIPES = dict.fromkeys(LAYERS.values(), TRAINED) | dict.fromkeys(
+    ("block 12", "block 15", "head"), WITHOUT_LEAK
+)
 WHAT = "leftover f, the share of the start's error that is left after the search"
 PLATEAU = (
     "a search makes 1,000 evaluations at least, and goes on until twice as many change f by less "

@@ -24,7 +24,7 @@ from aelib.inversion.reading import OUTPUT, Forward, frozen
 from aelib.inversion.result import FORMAT
 from aelib.inversion.search import invert
 from aelib.inversion.team import Team
-from aelib.training.checkpoint import fingerprint
+from aelib.training.checkpoint import fingerprint, fingerprint_of_model
 from aelib.training.dry_run import plain_name
 
 # What is handed on to `invert`, and what it takes for each where nothing is said.
@@ -239,7 +239,7 @@ class _Job:
         versions = runtime.versions()
         return {
             "images": f"{len(paths)} files, {_digest_of_files(paths)}",
-            "model": f"{type(self.model).__name__}, {_digest_of_model(self.model)}",
+            "model": f"{type(self.model).__name__}, {fingerprint_of_model(self.model)[:16]}",
             "forward": plain_name(self.forward),
             "layers": [self.layers] if isinstance(self.layers, str) else list(self.layers),
             "seeds": self.seeds if isinstance(self.seeds, int) else list(self.seeds),
@@ -380,14 +380,6 @@ def _digest_of_files(paths: dict[str, Path]) -> str:
         except OSError:
             digests[name] = None  # cannot be read: listed as left out
     return _short(repr(digests))
-
-
-def _digest_of_model(model: nn.Module) -> str:
-    """A short fingerprint of a model's layers and of every value in it."""
-    held = {**model.state_dict(), **dict(model.named_buffers())}  # some buffers are in no state
-    values = {name: fingerprint(value) for name, value in held.items()
-              if isinstance(value, Tensor)}  # fmt: skip
-    return _short(plain_name(model) + repr(values))
 
 
 def _told(value: object) -> str:

@@ -163,3 +163,12 @@ def fingerprint(tensor: Tensor) -> str:
     """A fingerprint of a tensor's values."""
     values = tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
     return hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode() + values).hexdigest()
+
+
+def fingerprint_of_model(model: nn.Module) -> str:
+    """A fingerprint of a model's layers and of every value in it."""
+    held = {**model.state_dict(), **dict(model.named_buffers())}  # some buffers are in no state
+    values = {name: fingerprint(value) for name, value in held.items()
+              if isinstance(value, Tensor)}  # fmt: skip
+    text = plain_name(model) + repr(values)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
