@@ -51,7 +51,8 @@ PICTURE = Claim(
         for skips in ("skips", "no skips")
         for quantity in ("leftover", "m_g/m_r")
     ),
-    condition="The net is trained to copy, as far as a search of 300 evaluations finds it.",
+    condition="The net is trained to copy; in the untrained net and in the denoiser a search of "
+    "300 evaluations does not find the picture.",
     fails_when="The net is untrained: our search, of 300 evaluations, does not find the picture "
     "then, though the rank says that hardly a direction is lost. What it leaves elsewhere is an "
     "upper limit too: on digits of 8 × 8 a copier without skips got there as well, after long "

@@ -65,10 +65,11 @@ CLAIM = Claim(
     condition="Of a residual net's last stage; in a transformer's last block a picture that is "
     "poor after 150 evaluations is the search's.",
     fails_when="The layer still answers most of the picture: then a better search, or a longer "
-    "one, brings it back, as in transformer blocks. At the second stage about half of what is "
-    "left lies where the layer does not answer. All this is local, at the photographs themselves.",
+    "one, brings it back, as in transformer blocks. At the second stage the directions that "
+    "the layer does not answer hold about half as much as the search leaves. All this is local, "
+    "at the photographs themselves.",
     rule_changed="2026-11-27",
-    seen_before="prototype",
+    seen_before="first run",
 )
 
 
