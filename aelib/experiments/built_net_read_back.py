@@ -34,8 +34,7 @@ AS_BUILT = Claim(
     ratios=((LAST, "f / thumbnail's"),),
     units="photographs",
     fails_when="The search ends before it has levelled off: then nothing is known of the layer. It "
-    "may be two and a half times as long as claim 4.27's, and the pictures go in without "
-    "ImageNet's scaling.",
+    "may be longer than claim 4.27's, and the pictures go in without ImageNet's scaling.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )
