@@ -123,6 +123,7 @@ def darken(model, images):
         (seeds, [IMAGES, IMAGES.flip(0)], {}, "other images"),
         (seeds, IMAGES, {"lr": 0.01}, "lr '0.001', now '0.01'"),
         (seeds, IMAGES, {"batch_size": 5, "seed": 1}, "batch_size 4, now 5; seed 0, now 1"),
+        (seeds, IMAGES, {"clip": 1}, r"clip None, now 1\.0"),
         (seeds, IMAGES, {"ema": 0.9, "vmap": True}, "ema None, .*vmap False"),
         (seeds, IMAGES, {"precision": "bf16"}, "precision 'no'"),
         (seeds, IMAGES, {"schedule": "linear"}, "schedule None, now 'linear over 9 steps'"),

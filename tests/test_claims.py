@@ -345,21 +345,21 @@ def test_a_card_without_a_kept_run_says_so():
 
 
 @pytest.mark.parametrize(
-    ("rows", "stable", "verdict"),
+    ("rows", "stable", "turned"),
     [
-        ([], None, "conditional"),
-        (["full conditional", "full conditional"], True, "conditional"),
-        (["full conditional", "full supported"], False, "undecided"),
-        (["full undecided"], False, "undecided"),
-        (["short undecided", "short conditional"], True, "conditional"),
-        (["short undecided"], None, "conditional"),
-        (["short refuted"], False, "undecided"),
-        (["short unchanged refuted", "short refuted"], True, "conditional"),
-        (["short unchanged refuted", "short conditional"], False, "undecided"),
-        (["short unchanged undecided", "short refuted"], None, "conditional"),
+        ([], None, ""),
+        (["full conditional", "full conditional"], True, ""),
+        (["full conditional", "full supported"], False, "(other seeds: supported, not"),
+        (["full undecided"], False, "(other seeds: undecided, not conditional)"),
+        (["short undecided", "short conditional"], True, ""),
+        (["short undecided"], None, ""),
+        (["short refuted"], False, "(short run, other seeds: refuted, not conditional)"),
+        (["short unchanged refuted", "short refuted"], True, ""),
+        (["short unchanged refuted", "short conditional"], False, "conditional, not refuted)"),
+        (["short unchanged undecided", "short refuted"], None, ""),
     ],
 )
-def test_a_verdict_that_turns_is_undecided(rows, stable, verdict):
+def test_a_verdict_that_turns_is_undecided(rows, stable, turned):
     numbers = {"value": 0.2, "low": 0.2, "high": 0.2}
     stability = [
         {
@@ -371,12 +371,16 @@ def test_a_verdict_that_turns_is_undecided(rows, stable, verdict):
         for row in rows
     ]
     card = claim().judge(readings(), kept(stability=stability))
+    verdict = "undecided" if turned else "conditional"
     assert (card.stable, card.verdict) == (stable, verdict)
     assert card.record["stability"] == stability
     page = card._html()
-    assert ("turns with what should not matter" in page) is (stable is False)
+    assert turned in page
+    assert ("Not all runs agree" in page) is (stable is False)
     told = "agreed among themselves" if rows and "short" in rows[0] else "verdict was the same"
     assert (told in page) is (stable is True)
+    opposite = stable is True and any("refuted" in row for row in rows)
+    assert ("decided, on refuted: they are too short" in page) is opposite
 
 
 def test_an_edited_file_is_refused(tmp_path):

@@ -34,7 +34,7 @@ def test_low_precision_for_seeds_as_one_graph():
     assert near(alone, listed, 0.01)
 
 
-EMA = {"ema": 0.9, "schedule": "linear"}
+EMA = {"ema": 0.9, "schedule": "linear", "clip": 0.05}
 
 
 def train_in_a_process(rank, port, folder):

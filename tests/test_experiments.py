@@ -568,6 +568,14 @@ def test_claim_4_19_is_closed_by_whoever_has_trained_weights(tmp_path, monkeypat
     assert experiments.card("4.19").verdict == "open"
 
 
+def test_a_size_that_the_crops_do_not_have_is_refused_before_the_nets_are_read(monkeypatch):
+    read = []
+    monkeypatch.setattr(large_nets_read_back, "net", lambda *arguments: read.append(arguments))
+    with pytest.raises(ValueError, match="size: expected one that 16 divides, and it 192, got 224"):
+        large_nets_read_back.with_weights("a.pth", "other.pth", size=224)
+    assert not read
+
+
 def test_a_lost_picture_in_both_large_nets_supports_claim_4_19_only_if_the_search_arrived():
     late = [large_nets_read_back.LATE, large_nets_read_back.DEEP]
     early = [large_nets_read_back.EARLY, large_nets_read_back.FIRST]

@@ -82,6 +82,22 @@ def test_a_schedule_is_a_factor_of_lr(schedule, vmap):
 
 
 @ways
+def test_a_gradient_longer_than_clip_is_scaled_down_for_each_model_alone(vmap):
+    listed, alone = seeds(), seeds()
+    with torch.no_grad():
+        listed[0].decoder[-1].bias += 10  # its gradient alone is far longer
+        alone[0].decoder[-1].bias += 10
+    sgd = {"steps": 20, "batch_size": FEW, "lr": 0.5}
+    ae.fit(listed, IMAGES, vmap=vmap, optimizer="sgd", clip=0.05, **sgd)
+    for number, model in enumerate(alone):
+        plain(model, IMAGES, 20, FEW, 0.5, make=torch.optim.SGD, seed=number, clip=0.05)
+    assert near(listed, alone)
+    free = seeds()
+    ae.fit(free, IMAGES, optimizer="sgd", **sgd)
+    assert not near(free[1], listed[1], 1e-3)
+
+
+@ways
 def test_ema_ends_with_the_average_and_shows_it(vmap):
     def bias(model):
         return model.decoder[-1].bias.sum()

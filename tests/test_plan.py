@@ -34,6 +34,7 @@ LARGE = IMAGES * 255
         ({"lr": -1.0}, ValueError, "lr"),
         ({"seed": 0.5}, TypeError, "seed"),
         ({"ema": 1.5}, ValueError, "ema"),
+        ({"clip": 0}, ValueError, "clip"),
         ({"schedule": "cosin"}, ValueError, "schedule: .*'cosine'"),
         ({"optimizer": "adan"}, ValueError, "optimizer: .*'adam'"),
         ({"optimizer": 3}, TypeError, "optimizer"),

@@ -96,7 +96,9 @@ def near(first, second, tolerance=1e-5):
     return all(torch.allclose(mine, its, rtol=0, atol=tolerance) for mine, its in pairs)
 
 
-def plain(model, images, steps, batch_size, lr=1e-3, make=FUSED, seed=0, factor=None, ema=None):
+def plain(
+    model, images, steps, batch_size, lr=1e-3, make=FUSED, seed=0, factor=None, clip=None, ema=None
+):
     """The loop anyone would write, with the batches that `fit` draws."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = make(model.parameters(), lr=lr)
@@ -112,6 +114,8 @@ def plain(model, images, steps, batch_size, lr=1e-3, make=FUSED, seed=0, factor=
         optimizer.zero_grad()
         loss = ((model(batch) - batch) ** 2).mean(dim=(1, 2, 3)).mean()
         loss.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
         losses.append(loss.item())
         if ema is not None:

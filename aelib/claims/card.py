@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from string import Template
+from typing import Any
 
 from aelib.claims.claim import Claim, Reading, label
 from aelib.claims.measurement import EARLIER, Kept
@@ -53,17 +54,21 @@ class Card:
         run says with nothing changed (None is its `change`). A short run that does not decide is
         passed over. None where no row is left.
         """
+        pairs = self._changed()
+        return all(row["verdict"] == other for row, other in pairs) if pairs else None
+
+    def _changed(self) -> list[tuple[Mapping[str, Any], str]]:
+        """The rows that count for `stable`, each with the verdict that it is held against."""
         rows = self.kept.stability if self.kept else ()
         decided = self.claim.decide(self.readings)
         unchanged = {row["length"]: row["verdict"] for row in rows if row["change"] is None}
         pairs = [
-            (row["verdict"], unchanged.get(row["length"], decided))
+            (row, unchanged.get(row["length"], decided))
             for row in rows
             if row["change"] is not None
             and not (row["length"] == "short" and row["verdict"] == "undecided")
         ]
-        pairs = [(one, other) for one, other in pairs if other != "undecided"]
-        return all(one == other for one, other in pairs) if pairs else None
+        return [(row, other) for row, other in pairs if other != "undecided"]
 
     @property
     def verdict(self) -> str:
@@ -218,7 +223,16 @@ class Card:
                 f"No full run is kept: run <code>python -m aelib measure {claim.id}</code>."
             )
         if self.stable is False:
-            notes.append("The verdict turns with what should not matter, so it is undecided.")
+            short = {"short": "short run, ", "full": ""}
+            turned = "; ".join(
+                f"{short[row['length']]}{row['change']}: {row['verdict']}, not {other}"
+                for row, other in self._changed()
+                if row["verdict"] != other
+            )
+            notes.append(
+                f"This run alone would say {claim.decide(self.readings)}. Not all runs agree "
+                f"({html.escape(turned)}), so the claim is undecided."
+            )
         return notes
 
     def _folded_notes(self) -> list[str]:
@@ -240,7 +254,12 @@ class Card:
             if lengths.pop(EARLIER, None):
                 notes.append("An earlier full run, of other seeds, gave the same verdict.")
             if "short" in lengths.values():
-                notes.append(f"Short runs with {what} agreed among themselves, where they decided.")
+                said = {row["verdict"] for row, _ in self._changed() if row["length"] == "short"}
+                other = said - {self.claim.decide(self.readings)}
+                but = f", on {other.pop()}: they are too short to say more" if other else ""
+                notes.append(
+                    f"Short runs with {what} agreed among themselves, where they decided{but}."
+                )
             elif lengths:
                 notes.append(f"With {what} the verdict was the same.")
         return notes

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from aelib import data, figures
 from aelib.claims import Claim, above, below
-from aelib.experiments.digit_diffusion import N, density
+from aelib.experiments.digit_diffusion import N, controls, density
 from aelib.experiments.digit_nets import copiers, denoisers, digits, loop, narrow
 from aelib.experiments.experiment import Experiment
-from aelib.experiments.judge import entropy, frechet
+from aelib.experiments.judge import entropy, frechet, nearest_ratio
 from aelib.experiments.keeping import Result
 from aelib.experiments.pictures import on_screen
 
@@ -68,6 +68,10 @@ DENOISED = Claim(
         "mixture in pixels",
         "class entropy, noise kept",
         "class entropy, new noise",
+        "nearest / second, denoiser, new noise",
+        "nearest / second, denoiser, noise kept",
+        "nearest / second, real",
+        "nearest / second, training digits + noise",
     ),
     ratios=(
         "denoiser, noise kept ÷ Gaussian",
@@ -77,7 +81,7 @@ DENOISED = Claim(
     ),
     fails_when="The net has only learned to copy. And drawing means no more here than to be better "
     "than one Gaussian: a mixture of 40 in 50 directions is better than the loop that keeps its "
-    "noise.",
+    "noise, and what the other draws lies nearer to single training digits than new digits do.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )
@@ -129,7 +133,14 @@ def run(
     }
     gaussian, mixture = (of_pixels(number, seeds, n) for number in (1, components))
     white = [data.white_noise(n, digits().shape, seed) for seed in range(seeds)]
+    compared = [controls(seed, components, n) for seed in range(seeds)]
+    copied = torch.stack([sets["training images + noise"] for sets in compared])
+    real = torch.stack([sets["real, held out"] for sets in compared])
     kept, new = distance["denoiser", "long", 0.0], distance["denoiser", "long", 1.0]
+
+    def near(eta: float) -> Tensor:  # (seeds,)
+        return nearest_ratio(drawn["denoiser", "long", eta]).mean(0)
+
     readings = {
         "copier ÷ Gaussian, 30 steps": distance["copier", "short", 1.0] / gaussian.mean(),
         "copier ÷ Gaussian, 200 steps": distance["copier", "long", 1.0] / gaussian.mean(),
@@ -145,6 +156,10 @@ def run(
         "copier, noise kept ÷ Gaussian": distance["copier", "long", 0.0] / gaussian.mean(),
         "class entropy, noise kept": entropy(drawn["denoiser", "long", 0.0]).mean(0),
         "class entropy, new noise": entropy(drawn["denoiser", "long", 1.0]).mean(0),
+        "nearest / second, denoiser, new noise": near(1.0),
+        "nearest / second, denoiser, noise kept": near(0.0),
+        "nearest / second, real": nearest_ratio(real),
+        "nearest / second, training digits + noise": nearest_ratio(copied),
     }
     show = {
         "drawn": {key: on_screen(pictures[0, 0, :9]) for key, pictures in drawn.items()},

@@ -134,6 +134,13 @@ def net(name: str, weights: Weights | None, size: int, blocks: int, sample: int)
     return models.calibrate(model, seen.to(runtime.device()), batch_size=64)
 
 
+def check_size(size: int) -> None:
+    """ViT-L/16 cuts images into patches of 16 × 16, and a photograph's crop has `WIDE` pixels."""
+    checks.whole(size, "size", least=1)
+    if size % 16 or WIDE % size:
+        raise ValueError(checks.message("size", f"one that 16 divides, and it {WIDE}", size))
+
+
 def of_layer(one: inversion.LayerInversion) -> dict[str, Tensor]:
     """A layer's numbers, one a photograph."""
     return {**searched(one), "m_g/m_r of the start": one.trace["m_g"][0, :, 0] / one.m_r[0]}
@@ -166,8 +173,7 @@ def run(
     """
     for block in blocks:
         checks.whole(block, "blocks", least=0, most=BLOCKS - 1)
-    if size % 16 or WIDE % size:
-        raise ValueError(checks.message("size", f"one that 16 divides, and it {WIDE}", size))
+    check_size(size)
     images = torch.cat([photograph(name, size) for name in photographs])
     given = {name: weights[name] if weights else None for name in NETS.values()}
     nets = {  # both before the work: a file may be missing or of another net
@@ -265,8 +271,9 @@ def with_weights(resnet50: Weights, vit_l_16: Weights, size: int = WIDE) -> Expe
 
     Args:
         resnet50, vit_l_16: as `models.classifier` takes weights: a file, or "DEFAULT" to download.
-        size: pixels a side; 192 is all that a photograph's crop has.
+        size: pixels a side: 16, 32, 48, 64, 96 or 192.
     """
+    check_size(size)  # before the nets are read
     weights = {"resnet50": str(resnet50), "vit_l_16": str(vit_l_16)}
     digests = {
         name: fingerprint_of_model(net(name, each, size, BLOCKS, 0))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from aelib import data, figures, fit, inversion, models, objectives, runtime
 from aelib.claims import Claim, above, below
+from aelib.experiments.cifar_classifiers import accuracy
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 from aelib.experiments.pictures import on_screen
@@ -122,6 +123,8 @@ TRAINING = Claim(
     also=(
         ("ViT untrained", "block5", EVALUATIONS),
         ("ViT trained", "block5", EVALUATIONS),
+        ("ViT trained", "training accuracy"),
+        ("ResNet trained", "training accuracy"),
         ("ResNet stage1", "trained / untrained"),
         ("ResNet stage2", "trained / untrained"),
     ),
@@ -265,10 +268,14 @@ def run(seeds: int, train_steps: int, sample: int, images: int, steps: int, leas
         steps: evaluations at most.
         least: how many before a search may have levelled off.
     """
-    _, _, lively = pieces_of_photographs()
+    photos, labels, lively = pieces_of_photographs()
     nets = small_nets(seeds, train_steps, sample)
     read = read_back(nets, lively[:images], steps, least)
     readings: dict[Any, Any] = {}
+    seen = photos.train.to(runtime.device()), labels.to(runtime.device())
+    for kind in LAYERS:
+        right = [accuracy(model, *seen) for model in nets[kind, "trained"]]
+        readings[f"{kind} trained", "training accuracy"] = right
     for (kind, state), runs in read.items():
         for layer in runs[0]:
             place = f"{kind} {state}", layer

@@ -68,9 +68,10 @@ PLATEAU = (
 
 FADING = Claim(
     id="4.16",
-    statement="In a net trained on ImageNet, early layers allow a near-perfect copy of a "
+    statement="In a net trained on ImageNet the first layer allows a near-perfect copy of a "
     "photograph, and late layers do not.",
-    source="Badger's page, section 4, said there of ResNet-50 and ViT-L/16",
+    source="Badger's page, section 4, said there of early and of late layers of ResNet-50 and "
+    "ViT-L/16",
     reading=("trained", "stem", "f"),
     measure=f"{WHAT}, at the stem of the trained net",
     supported={
@@ -100,15 +101,17 @@ FADING = Claim(
         ("trained", "block 15", "f / thumbnail's"),
         ("trained", "head", "f / thumbnail's"),
     ),
-    fails_when=f"One stops the search early: here {PLATEAU}. Early ends soon: the second block "
-    "leaves more than a hundredth already. And f compares pixels: an eye still finds outlines at "
-    "blocks 12 and 15, where f is near 1, and the longer the search the more.",
+    fails_when=f"One stops the search early: here {PLATEAU}. Early ends soon: at the second block "
+    "the search ends with a quarter left, after it had been nearer. And f compares pixels: an eye "
+    "still finds outlines at blocks 12 and 15, where f is near 1, and the longer the search the "
+    "more.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
 KEEPING = Claim(
     id="4.17",
-    statement="Training to classify makes the middle layers keep more of a photograph, not less.",
+    statement="Training to classify makes the middle layers give more of a photograph back, not "
+    "less.",
     source="this chapter; of ResNets' early layers, Badger (2022), arXiv 2211.06496",
     reading=("block 8", "trained / untrained"),
     measure="leftover f of the trained net over that of the same net untrained, same photograph, "
@@ -149,8 +152,10 @@ KEEPING = Claim(
         for place in MIDDLE
         for which in ("trained / untrained", "trained / as built", "other weights / untrained")
     ),
-    fails_when="The untrained net is read as it is built, on plain images. In the last "
-    "blocks f is near 1 before training and after, though outlines come back after it.",
+    fails_when="The untrained net is read as it is built, on plain images, by the recipe that "
+    "reads such nets better; the other two are read by the one for trained nets. In the last "
+    "blocks f is near 1 before training and after, though outlines come back after it. And the "
+    "Jacobian counts otherwise: after training more of its energy lies in a few directions.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )

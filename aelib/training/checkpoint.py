@@ -38,6 +38,7 @@ class Checkpoint:
             "objective": plain_name(plan.objective),
             "batch_size": plan.batch_size,
             "schedule": plan.schedule,
+            "clip": plan.clip,
             "ema": plan.ema,
             "seed": plan.seed,
             "metrics": ", ".join(sorted(plan.metrics)),

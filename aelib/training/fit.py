@@ -27,6 +27,7 @@ def fit(
     lr: float = 1e-3,
     optimizer: str | Callable[..., torch.optim.Optimizer] = "adam",
     schedule: str | Callable[[int], float] | None = None,
+    clip: float | None = None,
     ema: float | None = None,
     seed: int = 0,
     log_at: int | Sequence[int] = 50,
@@ -58,6 +59,8 @@ def fit(
             torch.optim.SGD, momentum=0.9)`; it is called as optimizer(parameters, lr=lr).
         schedule: a factor of lr at each step: "cosine" or "linear" fall from 1 to 0 over `steps`;
             or a function of the steps done before, 0 at the first; None for a constant lr.
+        clip: the length that the gradient of one model may have; a longer one is scaled down to it
+            before the step. For losses that leap up. None to leave gradients as they are.
         ema: decay of an exponential moving average of the weights over the steps, such as 0.999;
             the models end with it, and metrics, callback and checkpoint see it. At step t the
             decay is at most (1 + t)/(10 + t), so that the start is soon forgotten. Buffers, such as
@@ -119,6 +122,7 @@ def fit(
                     check_losses(losses, batch[0])
                     loss = losses.float().mean(-1)  # every seed its own: () or (seeds,)
                     scaler.scale(loss).backward(learner.ones)
+                    learner.clip(scaler)
                     scaler.step(learner.optimizer)
                     learner.optimizer.zero_grad()
                     learner.average(step)

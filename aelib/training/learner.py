@@ -81,6 +81,19 @@ class Learner:
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * self.plan.factor(done)
 
+    @torch.no_grad()
+    def clip(self, scaler: torch.amp.GradScaler) -> None:
+        """Scale each model's gradient down to the length it may have, where it is longer."""
+        if self.plan.clip is None:
+            return
+        scaler.unscale_(self.optimizer)
+        gradients = [value.grad for value in self.trained if value.grad is not None]
+        rows = [each.reshape(*self.ones.shape, -1) for each in gradients]  # by seed, if as one
+        length = torch.stack([row.square().sum(-1) for row in rows]).sum(0).sqrt()  # () or (seeds,)
+        factor = self.plan.clip / length.clamp_min(self.plan.clip)
+        for each in gradients:
+            each.mul_(factor.reshape(*factor.shape, *[1] * (each.dim() - factor.dim())))
+
     def average(self, step: int) -> None:
         """Let the weights of this step enter the average.
 

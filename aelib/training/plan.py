@@ -49,6 +49,7 @@ class Plan:
     lr: float
     optimizer: Callable[..., torch.optim.Optimizer]
     schedule: Any
+    clip: float | None
     ema: float | None
     seed: int
     log_at: Any
@@ -85,6 +86,8 @@ class Plan:
             self.optimizer = OPTIMIZERS[self.optimizer]
         checks.function(self.optimizer, "optimizer", "torch.optim.AdamW")
         self.schedule, self.factor = _schedule(self.schedule, self.steps)
+        if self.clip is not None:
+            self.clip = checks.number(self.clip, "clip", above=0)
         if self.ema is not None:
             self.ema = checks.number(self.ema, "ema", least=0, most=1)
         self.seed = checks.whole(self.seed, "seed")
