@@ -376,7 +376,7 @@ def test_a_verdict_that_turns_is_undecided(rows, stable, turned):
     assert card.record["stability"] == stability
     page = card._html()
     assert turned in page
-    assert ("Not all runs agree" in page) is (stable is False)
+    assert ("; not all runs agree (" in page) is (stable is False)
     told = "agreed among themselves" if rows and "short" in rows[0] else "verdict was the same"
     assert (told in page) is (stable is True)
     opposite = stable is True and any("refuted" in row for row in rows)

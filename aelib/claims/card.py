@@ -230,8 +230,8 @@ class Card:
                 if row["verdict"] != other
             )
             notes.append(
-                f"This run alone would say {claim.decide(self.readings)}. Not all runs agree "
-                f"({html.escape(turned)}), so the claim is undecided."
+                f"By this run alone {claim.decide(self.readings)}; not all runs agree "
+                f"({html.escape(turned)})."
             )
         return notes
 

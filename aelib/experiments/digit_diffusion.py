@@ -384,7 +384,7 @@ def spectra_picture(panels: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     Args:
         panels: singular values, (images, directions), by the panel's title and the curve's name.
     """
-    figure, axes = figures.canvas(1, len(panels), height=3.3)
+    figure, axes = figures.canvas(1, len(panels), height=2.9)
     named: list[str] = []  # in the legend that stands last
     for ax, (title, spectra) in zip(axes, panels.items(), strict=True):
         curves = {name: torch.as_tensor(values).clamp_min(1e-4) for name, values in spectra.items()}
