@@ -140,6 +140,10 @@ def test_images_that_several_nets_read_in_turn_stay_in_order():
     assert torch.allclose(row["images"], images, atol=0.2)
     assert row["thumbnail"].shape == row["levelled off"].shape == (4,)
     assert row["levelled off"].all()
+    short = cifar_read_back.read(group, images, "0", steps=2, least=2)
+    assert not short["levelled off"].any()
+    long = cifar_read_back.read(group, images, "0", steps=60, least=60)  # 50 is on the record
+    assert (long["nearest on the way"] <= 1.01 * long["leftover"]).all()
 
 
 def test_a_last_stage_whose_relus_are_all_silent_has_lost_everything():
