@@ -85,3 +85,28 @@ def posterior(noisy, known, sigma):
 def test_chapter_5_tells_right_from_wrong(label, answer, told, capsys):
     exercises.check(label, answer)
     assert capsys.readouterr().out.startswith(f"{label}: {told}")
+
+
+def arrived(ratio, change):
+    """A judge of searches by its two questions; f far above a half is lost."""
+
+    def judge(f, at_the_end):
+        level = at_the_end < 1 and change(f)
+        done = ratio(at_the_end) or level
+        return ("lost" if f[-1] > 0.5 else "kept") if done else "unfinished"
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        (arrived(lambda m: m < 0.01, lambda f: abs(f[-1] - f[-2]) < 0.02 * f[-2]), True),
+        (arrived(lambda m: m < 0.01, lambda f: f[-2] - f[-1] < 0.02 * f[-2]), False),  # it rises
+        (arrived(lambda m: m < 0.01, lambda f: abs(f[-1] - f[-2]) < 0.02), False),  # no share
+        (arrived(lambda m: m < 0.15, lambda f: abs(f[-1] - f[-2]) < 0.02 * f[-2]), False),
+        (lambda f, m: "lost" if m < 0.01 or abs(f[-1] - f[-2]) < 0.02 * f[-2] else "kept", False),
+    ],
+)
+def test_a_judge_of_searches_is_right_only_by_both_rules(answer, right):
+    assert exercises.check("ex-4-arrived", answer) is right

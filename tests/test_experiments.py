@@ -225,11 +225,13 @@ def test_what_cannot_be_kept_is_named():
 def test_pictures_come_back_out_of_a_jpeg_each_in_its_place():
     ramp = torch.linspace(0, 1, 16).expand(3, 16, 16)
     images = torch.stack([ramp, ramp.mT, torch.full_like(ramp, 0.25)])
-    back = pictures.from_jpeg(pictures.to_jpeg(images))
+    back = pictures.from_file(pictures.to_file(images))
     assert back.shape == images.shape
     assert (back - images).abs().max() < 0.03
+    exact = pictures.from_file(pictures.to_file(images, quality=None))
+    assert torch.equal(exact, pictures.on_screen(images))
     with pytest.raises(ValueError, match="images: expected square ones of three channels"):
-        pictures.to_jpeg(images[:, :1])
+        pictures.to_file(images[:, :1])
 
 
 def test_a_photograph_is_known_by_its_name():
@@ -619,6 +621,37 @@ def test_a_picture_along_a_search_is_asked_for_the_photographs_class():
     assert rank.tolist() == [2, 1, 3, 2]
 
 
+def test_noise_takes_a_picture_its_class_the_sooner_the_nearer_it_is_to_another():
+    def net(images):  # two classes: dark, bright; images come centred
+        bright = images.mean((1, 2, 3))
+        return torch.stack([-bright, bright], 1)
+
+    grey = torch.full((3, 3, 4, 4), 0.5)
+    shifts = torch.tensor([0.0005, 0.2, -0.2])  # of ½, which the net's normalisation makes 0
+    taken = grey + shifts[:, None, None, None]
+    shares = trained_net_read_back.under_noise(net, taken, torch.tensor([1, 1, 1]))
+    assert shares.shape == (3, len(trained_net_read_back.NOISE))
+    assert (shares[1] == 1).all()
+    assert (shares[2] == 0).all()
+    assert shares[0, 0] > shares[0, -1]
+    assert 0 < shares[0, -1] < 1
+
+
+def test_what_was_read_back_late_is_kept_as_a_screen_shows_it():
+    """Or its name would be that of another picture."""
+    run = experiments.kept("4.18")
+    kept = experiments.full_result("4.16")
+    names, size = run.settings["photographs"], run.settings["size"]
+    net = ae.models.classifier(trained_net_read_back.NET, "imagenet", size=size)
+    for name in kept.show["photographs"]:
+        photograph = trained_net_read_back.photograph(name, size)
+        late = trained_net_read_back.back(kept, name)[-2:]  # block 15, head
+        own, *called = trained_net_read_back.scores(net, torch.cat([photograph, late])).argmax(1)
+        for place, found in zip(trained_net_read_back.LATE, called, strict=True):
+            same = run.readings[f"trained, {place}, same class on a screen"][names.index(name)]
+            assert same == float(found == own), (name, place)
+
+
 def test_evaluations_to_a_leftover_are_counted_along_the_trace():
     one = types.SimpleNamespace(  # of a LayerInversion: a seed, two images, four records
         trace={"m_i": torch.tensor([[[10.0, 3.0, 2.0, 1.0], [4.0, 3.0, 3.0, 3.0]]])},
@@ -636,5 +669,5 @@ def test_the_search_watched_says_what_the_net_calls_a_picture_where_it_is_wrong(
     ranks = [int(np.asarray(kept.show["answers"][p])[0, 5]) for p in kept.show["layers"][1:3]]
     assert [head.split()[-1] for head in heads[1:3]] == [str(rank) for rank in ranks]
     assert len(ax.texts) == sum("rank 1" not in head.split("\n") for head in heads[1:])
-    with pytest.raises(ValueError, match=r"n: expected one of \[0, 5, .*2000\], got 7"):
+    with pytest.raises(ValueError, match=r"n: expected one of \[0, 5, .*6000\], got 7"):
         trained_net_read_back.watched(kept, 7)

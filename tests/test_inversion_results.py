@@ -13,7 +13,7 @@ from torch import nn
 
 import aelib as ae
 from aelib import random
-from aelib.inversion import Pixels, Recipe, invert, load, share_below, spectrum
+from aelib.inversion import Pixels, Recipe, invert, load, nearer, share_below, spectrum
 from aelib.inversion.classes import Classes
 
 SHAPE = (3, 8, 8)
@@ -228,6 +228,31 @@ def test_what_is_kept_comes_back(tmp_path):
             assert all(map(torch.equal, again[layer].baselines[name], distances))
         assert torch.equal(again[layer].rank, found[layer].rank)
     assert again.numbers() == found.numbers()
+
+
+def test_of_two_searches_the_nearer_counts_image_by_image():
+    net, x = linear(), pictures()
+    near, far = x.clone(), x.clone()
+    near[0], far[1:] = near[0] + 0.1, far[1:] + 0.1  # one is nearer to image 0, the other to 1, 2
+    options = {"recipe": PIXELS, "steps": 1, "seeds": 2, "log_at": [0]}
+    one, other = (invert(net, x, "0", init=start, **options)["0"] for start in (near, far))
+    one = replace(one, stopped=(("levelled off", "steps", "steps"),) * 2)
+    found = nearer(one, other)
+    assert torch.equal(found.m_i, torch.minimum(one.m_i, other.m_i))
+    assert torch.equal(found.images[:, 0], other.images[:, 0])
+    assert torch.equal(found.images[:, 1:], one.images[:, 1:])
+    assert torch.equal(found.trace["m_g"][:, 1:], one.trace["m_g"][:, 1:])
+    assert found.stopped == ((other.stopped[0][0], "steps", "steps"),) * 2
+    assert one.levelled_off.tolist() == [[1, 0, 0]] * 2
+    assert found.levelled_off.sum() == 0
+    lost = replace(other, m_i=torch.full_like(other.m_i, math.nan))  # a search that diverged
+    assert torch.equal(nearer(lost, one).images, one.images)
+    for change in ({"steps": 2}, {"seeds": 1}):
+        elsewhere = invert(net, x, "0", **(options | change))["0"]
+        with pytest.raises(ValueError, match="searches: expected those of the same images"):
+            nearer(one, elsewhere)
+    with pytest.raises(ValueError, match="searches: expected those of the same images"):
+        nearer(one, invert(net, pictures(seed=3), "0", **options)["0"])
 
 
 def test_another_format_is_refused_in_words(tmp_path):

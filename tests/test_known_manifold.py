@@ -44,6 +44,15 @@ def test_arrows_of_a_map_that_does_nothing_have_no_length():
     assert torch.equal(start, end)
 
 
+def test_the_exact_mean_moves_discs_at_the_border_inwards_and_no_others():
+    answer = known_manifold.exact_mean(known_manifold.DISCS)
+    start, end = known_manifold.arrows_in_plane(data.discs, answer, points=5)
+    inner = ((start > start.amin(0)) & (start < start.amax(0))).all(1)
+    assert torch.allclose(start[inner], end[inner], atol=0.05)
+    middle = start.mean(0)
+    assert ((end - middle).norm(dim=1) < (start - middle).norm(dim=1) - 0.2)[~inner].all()
+
+
 def test_ellipses_are_asked_of_place_alone_where_a_plane_is_drawn():
     start, end = known_manifold.arrows_in_plane(data.ellipses, lambda x: x, points=3)
     assert start.shape == end.shape == (9, 2)

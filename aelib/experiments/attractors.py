@@ -361,7 +361,7 @@ EXPERIMENT = Experiment(
     claims=(MANY, TAUGHT),
     run=run,
     short={"seeds": 3, "steps": 60, "width": 16, "across": 5, "records": [], "times": 20},
-    full={"seeds": 6, "steps": 3000, "width": 48, "across": 31,
+    full={"seeds": 10, "steps": 3000, "width": 48, "across": 31,
           "records": [0, 30, 100, 300, 1000], "times": 400},
     picture=picture,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from aelib.claims import Claim, above, below, label
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 from aelib.experiments.large_nets_read_back import LINES, STAGES, of_layer
-from aelib.experiments.pictures import from_jpeg, to_jpeg
+from aelib.experiments.pictures import from_file, to_file
 from aelib.experiments.trained_net_read_back import CROPS, photograph, plain
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ def run(photographs: Sequence[str], steps: int, least: int, size: int) -> Result
     readings = {label((LAST, quantity)): values for quantity, values in measured.items()}
     for line, of in zip(LINES, ("mean", "thumbnail"), strict=True):
         readings[line] = (found.baselines[of].m_i / found.m_i_start[0]).square()
-    show = {"pictures": to_jpeg(torch.cat([images[:4], found.images[0, :4]]))}
+    show = {"pictures": to_file(torch.cat([images[:4], found.images[0, :4]]))}
     return Result(readings, show, keep=tuple(show))
 
 
 def picture(result: Result) -> Figure:
     """Photographs, and what the last stage gives back of them."""
-    shown = from_jpeg(result.show["pictures"])
+    shown = from_file(result.show["pictures"])
     rows = shown.chunk(2)
     return figures.grid(list(rows), labels=["input", f"{LAST},\nas built"])
 

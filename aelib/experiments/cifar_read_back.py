@@ -15,6 +15,7 @@ from aelib.experiments.cifar_classifiers import KINDS, classifier, labelled
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
 from aelib.experiments.pictures import on_screen
+from aelib.experiments.trained_net_read_back import on_the_way
 
 RESNET, VIT = ("ResNet stage4, trained − untrained", "ViT block3, trained − untrained")
 AS_BUILT = "trained − as built"  # one more comparison of a stage: with nets as they are built
@@ -176,20 +177,16 @@ def read(
     for first, model in enumerate(group):
         mine = images[first :: len(group)]
         found = [inversion.invert(model, mine, layer, recipe=way, **options)[layer] for way in ways]
-        leftover = torch.stack([one.leftover[0] for one in found])  # (ways, images of the net)
-        start = found[0].m_i_start[0]
-        along = torch.stack([one.trace["m_i"][0] for one in found])  # (ways, images, records)
-        best = leftover.argmin(0), torch.arange(len(mine))
-        level = [[why == "levelled off" for why in one.stopped[0]] for one in found]
+        one, start = inversion.nearer(*found), found[0].m_i_start[0]
         parts.append(
             {
-                "images": torch.stack([one.images[0] for one in found])[best],
-                "leftover": leftover[best],
-                "nearest on the way": (along.amin((0, 2)) / start).square(),
-                "m_g/m_r": torch.stack([one.ratio[0] for one in found])[best],
-                "levelled off": torch.tensor(level).all(0).float(),
+                "images": one.images[0],
+                "leftover": one.leftover[0],
+                "nearest on the way": on_the_way(found),
+                "m_g/m_r": one.ratio[0],
+                "levelled off": torch.stack([each.levelled_off[0] for each in found]).amin(0),
                 **{
-                    name: (found[0].baselines[key].m_i / start).square()
+                    name: (one.baselines[key].m_i / start).square()
                     for name, key in (("mean colour", "mean"), ("thumbnail", "thumbnail"))
                 },
             }

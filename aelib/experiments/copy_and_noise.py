@@ -81,7 +81,8 @@ DENOISED = Claim(
     ),
     fails_when="The net has only learned to copy. And drawing means no more here than to be better "
     "than one Gaussian: a mixture of 40 in 50 directions is better than the loop that keeps its "
-    "noise, and what the other draws lies nearer to single training digits than new digits do.",
+    "noise, and what the other draws lies nearer to single training digits than new digits do, by "
+    "more than claims 4.6 and 5.7 allow what is to be no copies.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )

@@ -17,16 +17,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache, partial, reduce
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from aelib import checks, figures, random, runtime
 from aelib.claims import EARLIER, Card, Claim, Kept, Reading, label
-from aelib.experiments.keeping import Result, Scratch, pack, unpack
+from aelib.experiments.keeping import Result, Scratch, joined, pack, unpack
 
 HOME = Path(__file__).parent / "kept"  # package data: there in a wheel and in Colab
 
@@ -385,13 +383,7 @@ def _in_chunks(experiment: Experiment, scratch: Scratch, jobs: int = 1) -> Resul
     parts = [scratch.load(first) or _run_chunk(experiment, scratch, first) for first in firsts]
     if len(parts) == 1:
         return parts[0]
-    readings = {
-        label(key): np.concatenate([np.atleast_1d(part.readings[key]) for part in parts])
-        if parts[0].readings[key].ndim
-        else parts[0].readings[key]
-        for key in parts[0].readings
-    }
-    return Result(readings, reduce(_union, (part.show for part in parts)), parts[0].keep)
+    return joined(parts)
 
 
 def _run_chunk(experiment: Experiment, scratch: Scratch, first: int) -> Result:
@@ -418,15 +410,6 @@ def _keep_chunk(experiment: Experiment, scratch: Scratch, first: int) -> None:
 def _end_at_once() -> None:
     """Ctrl-C ends a process that makes a chunk; `fit` would hold it back."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _union(first: Mapping, other: Mapping) -> dict:
-    """Two nested dictionaries as one; where both have something, what `first` has."""
-    joined = {**first, **{key: value for key, value in other.items() if key not in first}}
-    for key in first.keys() & other.keys():
-        if isinstance(first[key], Mapping):
-            joined[key] = _union(first[key], other[key])
-    return joined
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from aelib.data.images import Images
 from aelib.experiments.cifar_classifiers import accuracy, labels_of, train
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
-from aelib.experiments.pictures import from_jpeg, to_jpeg
+from aelib.experiments.pictures import from_file, to_file
 from aelib.experiments.sparse_units import (
     PLACES,
     Features,
@@ -260,8 +260,8 @@ def run(
             if state in PICTURED and (word == "ResNet" or not judged):
                 tops = images.test[found[0].top[:BESIDE, :SHOWN].T.flatten()]
                 show["pictures"].setdefault(word, {})[state] = {
-                    "inverted": to_jpeg(found[0].pictures[:SHOWN]),
-                    "top": to_jpeg(tops, quality=80),
+                    "inverted": to_file(found[0].pictures[:SHOWN]),
+                    "top": to_file(tops, quality=80),
                 }
             readings[word, state] = [float(each.told.mean()) for each in found]
             readings[word, f"{state}, own unit"] = [float(each.own.mean()) for each in found]
@@ -312,7 +312,7 @@ def directions_picture(result: Result, place: str, state: str, side: int = 64) -
     """
     shown = result.show["pictures"][place][state]
     seen, tops = (
-        nn.functional.interpolate(from_jpeg(shown[name]), side, mode="area")
+        nn.functional.interpolate(from_file(shown[name]), side, mode="area")
         for name in ("inverted", "top")
     )
     tops = tops.unflatten(0, (len(seen), -1))

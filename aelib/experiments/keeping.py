@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from aelib import checks, random, runtime
+from aelib.claims import label
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,33 @@ class Result:
     def __getitem__(self, key: Any) -> np.ndarray:
         """A reading."""
         return self.readings[key]
+
+
+def joined(parts: Sequence[Result]) -> Result:
+    """The results of runs with other units, as of one: readings one behind the other.
+
+    Of what they show dictionaries are joined; of two things of one name the first stays. A closed
+    form, which has no units, is the first one's.
+
+    >>> joined([Result({"gain": [1.0, 2.0]}), Result({"gain": [3.0]})])["gain"].tolist()
+    [1.0, 2.0, 3.0]
+    """
+    readings = {
+        label(key): np.concatenate([np.atleast_1d(part.readings[key]) for part in parts])
+        if parts[0].readings[key].ndim
+        else parts[0].readings[key]
+        for key in parts[0].readings
+    }
+    return Result(readings, reduce(_union, (part.show for part in parts)), parts[0].keep)
+
+
+def _union(first: Mapping, other: Mapping) -> dict:
+    """Two nested dictionaries as one; where both have something, what `first` has."""
+    joined = {**first, **{key: value for key, value in other.items() if key not in first}}
+    for key in first.keys() & other.keys():
+        if isinstance(first[key], Mapping):
+            joined[key] = _union(first[key], other[key])
+    return joined
 
 
 def halved(model: nn.Module) -> dict[str, Tensor]:

@@ -317,6 +317,19 @@ def cells_of(ground: Ground) -> Tensor:
     return ground.shapes.draw(ground.shapes.cells(*ground.cells)).flatten(1)
 
 
+def posterior(noisy: Tensor, sigma: float, ground: Ground) -> Tensor:
+    """P(x | x̃) of the ground's cells, all as likely, under noise of deviation sigma: (n, m)."""
+    known = cells_of(ground)
+    half = known.square().sum(1) / 2
+    return ((noisy.flatten(1) @ known.T - half) / sigma**2).softmax(1)
+
+
+def exact_mean(ground: Ground) -> Map:
+    """x̃ ↦ E[x | x̃] of the ground's cells under its noise: the best any denoiser can do."""
+    known = cells_of(ground)
+    return lambda x: (posterior(x, ground.sigma, ground) @ known).view(x.shape)
+
+
 def exact_walk(
     start: Tensor,
     steps: int,
@@ -342,16 +355,13 @@ def exact_walk(
     """
     sigma = ground.sigma if sigma is None else sigma
     known = cells_of(ground)
-    half = known.square().sum(1) / 2
     source = random.generator(seed)
     x, seen = start.flatten(1), []
     for step in range(1, steps + 1):
         noisy = x + sigma * random.normal(x.shape, x, source)
-        posterior = ((noisy @ known.T - half) / sigma**2).softmax(1)  # (n, m)
-        if draws:
-            x = known[torch.multinomial(posterior, 1, generator=source)[:, 0]]
-        else:
-            x = posterior @ known
+        share = posterior(noisy, sigma, ground)  # (n, m)
+        drawn = torch.multinomial(share, 1, generator=source)[:, 0] if draws else None
+        x = share @ known if drawn is None else known[drawn]
         if step in STOPS:
             seen.append(x.view(-1, 1, SIZE, SIZE))
     return torch.stack(seen)
@@ -389,7 +399,8 @@ def run(seeds: int, steps: int, walkers: int, walk: int, ground: Ground = DISCS)
     scattered: dict[str, list[Tensor]] = {}  # of numbers, by stops
     shown: dict[str, Tensor] = {}  # walkers at the stops
     ends: dict[str, Tensor] = {}  # where the walkers of the first unit are at the end
-    plane, across = {}, {}
+    plane = {"exact mean": arrows_in_plane(shapes, exact_mean(ground))}
+    across = {}
     heights = torch.linspace(-30, 30, 7).tolist()
     start, begun = shapes.sample(walkers, 2)
     for seed in range(seeds):
@@ -456,8 +467,10 @@ def lines_picture(result: Result) -> Figure:
     return figures.grid(list(lines.values()), labels=list(lines))
 
 
-def plane_picture(result: Result, names: Sequence[str] = DISCS.kinds) -> Figure:
-    """The manifold as a plane: where each net sends the disc of each place."""
+def plane_picture(
+    result: Result, names: Sequence[str] = ("copier", "denoiser", "exact mean")
+) -> Figure:
+    """The manifold as a plane: where each net sends the disc of each place, and the exact mean."""
     figure, axes = figures.canvas(1, len(names), height=2.6)
     for ax, name in zip(axes, names, strict=True):
         start, end = (result.show["plane"][name][i] for i in (0, 1))

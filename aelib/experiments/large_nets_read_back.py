@@ -25,7 +25,7 @@ from aelib import checks, data, figures, inversion, models, random, runtime
 from aelib.claims import Card, Claim, above, below
 from aelib.experiments.experiment import Experiment, kept, measure
 from aelib.experiments.keeping import Result
-from aelib.experiments.pictures import from_jpeg, to_jpeg
+from aelib.experiments.pictures import from_file, to_file
 from aelib.experiments.trained_net_read_back import (
     CROPS,
     TRAINED,
@@ -214,7 +214,7 @@ def run(
         show["layers"][title] = np.array(list(layers.values()))
         show["leftover"][title] = torch.stack([found[layer].leftover[0] for layer in layers], 1)
         show["pictures"][title] = {
-            name: to_jpeg(
+            name: to_file(
                 torch.cat([images[i : i + 1], *(found[x].images[0, i : i + 1] for x in layers)])
             )
             for i, name in enumerate(photographs[:shown])
@@ -231,7 +231,7 @@ def picture(result: Result, photograph: str = "") -> Figure:
     left = [result.show["leftover"][title][at].tolist() for title in NETS]
     layers = [result.show["layers"][title].tolist() for title in NETS]
     return figures.grid(
-        [from_jpeg(result.show["pictures"][title][known[at]]) for title in NETS],
+        [from_file(result.show["pictures"][title][known[at]]) for title in NETS],
         labels=list(NETS),
         columns=["input", *map("\n".join, itertools.zip_longest(*layers, fillvalue=""))],
         notes=[["", *(f"{f:.3f}" if f < 0.01 else f"{f:.2f}" for f in row)] for row in left],

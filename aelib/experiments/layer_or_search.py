@@ -31,6 +31,8 @@ SEARCHES = tuple(itertools.product(*PARTS.values()))
 PLAIN, OURS = ("pixels", "Adam"), ("Fourier", "L-BFGS")
 LAST = "ViT block5"
 POOREST = (LAST, "poorest search's f / thumbnail's")
+# Of a picture spread evenly over all directions 1 less the rank would be unanswered.
+BEYOND = ("stage4", "unanswered − an even picture's")
 
 CLAIM = Claim(
     id="4.3",
@@ -41,9 +43,10 @@ CLAIM = Claim(
     measure="share of a photograph, as it differs from grey, in the directions to which the last "
     "stage does not answer: its Jacobian stretches them by less than a thousandth of what it "
     "stretches others by",
-    supported={("stage4", "unanswered"): above(0.5), POOREST: below(1)},
+    supported={("stage4", "unanswered"): above(0.5), BEYOND: above(0), POOREST: below(1)},
     conditional={
         ("stage4", "unanswered"): above(0.5),
+        BEYOND: above(0),
         POOREST: above(1),
         (LAST, "f", *OURS): below(0.05),
     },
@@ -62,8 +65,8 @@ CLAIM = Claim(
         (LAST, "Adam / L-BFGS", "Fourier"),
         (LAST, "pixels / Fourier", "L-BFGS"),
     ),
-    condition="Of a residual net's last stage; in a transformer's last block a picture that is "
-    "poor after 150 evaluations is the search's.",
+    condition="Of an untrained residual net's last stage; in a transformer's last block a picture "
+    "that is poor after 150 evaluations is the search's.",
     fails_when="The layer still answers most of the picture: then a better search, or a longer "
     "one, brings it back, as in transformer blocks. At the second stage the directions that "
     "the layer does not answer hold about half as much as the search leaves. All this is local, "
@@ -186,6 +189,7 @@ def run(seeds: int, images: int, steps: int, least: int, most: int) -> Result:
         readings[stage, "rank"], readings[stage, "unanswered"] = np.transpose(of_net)
         readings[stage, "m_g/m_r"] = medians(runs, stage, within)
         readings[stage, "f"] = medians(runs, stage, leftover)
+    readings[BEYOND] = readings["stage4", "unanswered"] - (1 - readings["stage4", "rank"])
     for name, what in (("mean", "mean colour"), ("thumbnail", "thumbnail")):
         readings[f"f of the {what}"] = [
             float((run["stem"].baselines[name].m_i / run["stem"].m_i_start[0]).square().median())

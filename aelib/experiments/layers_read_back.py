@@ -235,13 +235,6 @@ def above_thumbnail(result: inversion.LayerInversion) -> Tensor:
     return (result.m_i / result.baselines["thumbnail"].m_i).square()
 
 
-def levelled(result: inversion.LayerInversion) -> Tensor:
-    """Whether the search levelled off, 0 or 1."""
-    return torch.tensor(
-        [[word == "levelled off" for word in row] for row in result.stopped]
-    ).float()
-
-
 def evaluations_to(result: inversion.LayerInversion, f: float = 0.05) -> Tensor:
     """Evaluations until the leftover is below f, by the trace; all, where it never is."""
     below_f = (result.trace["m_i"] / result.m_i_start[..., None]).square() < f
@@ -284,7 +277,7 @@ def run(seeds: int, train_steps: int, sample: int, images: int, steps: int, leas
             readings[(*place, "f / thumbnail's")] = medians(runs, layer, above_thumbnail)
             readings[(*place, EVALUATIONS)] = medians(runs, layer, evaluations_to)
             readings[(*place, "levelled off")] = torch.stack(
-                [levelled(each[layer]).mean() for each in runs]
+                [each[layer].levelled_off.mean() for each in runs]
             )
     untrained = read["ResNet", "untrained"]
     readings["ResNet untrained", "stage4", "m_g/m_r of the start"] = medians(

@@ -14,7 +14,7 @@ from aelib.claims import Claim, above, below
 from aelib.experiments.cifar_classifiers import accuracy, labelled, labels_of
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
-from aelib.experiments.layers_read_back import levelled, lines
+from aelib.experiments.layers_read_back import lines
 
 LABELS = ("true labels", "shuffled labels")
 FEATURES = (4, 16, 256, 4096)  # of the last stage; an image has 768 numbers
@@ -33,8 +33,9 @@ LEVEL = named("levelled off", NARROW)
 AS_MUCH = f"gap, {NARROW} features − {WIDE} features"
 CLAIM = Claim(
     id="4.12",
-    statement="A last stage from which nothing of the picture can be read back does not keep a "
-    "classifier from overfitting: it overfits as much as one whose last stage keeps the picture.",
+    statement="A last stage from which next to nothing of the picture can be read back does not "
+    "keep a classifier from overfitting: it overfits as much as one whose last stage keeps the "
+    "picture.",
     source="Badger's page, section 4, after Badger (2022), arXiv 2211.09639",
     reading=named("gap", NARROW),
     measure="training less test accuracy of nets whose last stage has 16 features, true labels",
@@ -94,7 +95,7 @@ def read_back(
         steps=steps,
         until=inversion.LevelledOff(least=least),
     )["features"]
-    numbers = one.leftover.mean(), one.ratio.median(), levelled(one).mean()
+    numbers = one.leftover.mean(), one.ratio.median(), one.levelled_off.mean()
     return tuple(map(float, numbers)), lines(one)
 
 

@@ -21,20 +21,20 @@ def on_screen(images: Tensor) -> Tensor:
     return (images.detach().clamp(0, 1) * 255).round() / 255
 
 
-def to_jpeg(images: Tensor, quality: int = 85) -> np.ndarray:
-    """Square colour images as the bytes of one JPEG file, side by side: a fifth of `on_screen`'s.
+def to_file(images: Tensor, quality: int | None = 85) -> np.ndarray:
+    """Square colour images as the bytes of one file, side by side: a fifth of `on_screen`'s.
 
     Args:
         images: (n, 3, side, side), clipped to [0, 1]. Where 8 divides the side none leaks into the
             next.
-        quality: of the JPEG, up to 95.
+        quality: of the JPEG, up to 95; None for a PNG, which gives `on_screen`'s back.
 
     Returns:
         Its bytes, whole numbers below 256, for `Result.keep`.
 
     >>> images = torch.zeros(2, 3, 8, 8)
     >>> images[1] = 1.0
-    >>> from_jpeg(to_jpeg(images)).mean((1, 2, 3)).tolist()
+    >>> from_file(to_file(images)).mean((1, 2, 3)).tolist()
     [0.0, 1.0]
     """
     from PIL import Image
@@ -45,12 +45,15 @@ def to_jpeg(images: Tensor, quality: int = 85) -> np.ndarray:
     strip = on_screen(images).permute(2, 0, 3, 1).flatten(1, 2)  # (side, n · side, 3)
     file = io.BytesIO()
     pixels = Image.fromarray((strip * 255).round().byte().numpy(force=True))
-    pixels.save(file, "jpeg", quality=quality, subsampling=0)
+    if quality is None:
+        pixels.save(file, "png", optimize=True)
+    else:
+        pixels.save(file, "jpeg", quality=quality, subsampling=0)
     return np.frombuffer(file.getvalue(), np.uint8)
 
 
-def from_jpeg(content: np.ndarray) -> Tensor:
-    """The images of `to_jpeg`, (n, 3, side, side) floats in [0, 1], as near as JPEG comes."""
+def from_file(content: np.ndarray) -> Tensor:
+    """The images of `to_file`, (n, 3, side, side) floats in [0, 1]."""
     from PIL import Image
 
     with Image.open(io.BytesIO(np.asarray(content, np.uint8).tobytes())) as file:

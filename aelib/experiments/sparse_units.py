@@ -16,7 +16,7 @@ from aelib.data.images import Images
 from aelib.experiments.cifar_classifiers import KINDS, classifier, labelled, labels_of
 from aelib.experiments.experiment import Experiment
 from aelib.experiments.keeping import Result
-from aelib.experiments.pictures import from_jpeg, to_jpeg
+from aelib.experiments.pictures import from_file, to_file
 from aelib.models.pretrained import LITE0
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ def run(
             if word == places[-1] and which in PICTURED:
                 order = torch.randperm(len(likeness[0]), generator=random.generator(1))[:3]
                 chosen = tops[0][1][:6, order].T  # (units, images), units drawn at random
-                show["pictures"][which] = to_jpeg(images.test[chosen.flatten()], quality=80)
+                show["pictures"][which] = to_file(images.test[chosen.flatten()], quality=80)
         for which in DICTIONARIES[1:]:
             readings[word, _less(which)] = [
                 one - other
@@ -368,7 +368,7 @@ def swept(
 def units_picture(result: Result) -> Figure:
     """Three units of each of some dictionaries, drawn at random, by their top images."""
     rows = {
-        which: from_jpeg(result.show["pictures"][which]).unflatten(0, (3, -1)) for which in PICTURED
+        which: from_file(result.show["pictures"][which]).unflatten(0, (3, -1)) for which in PICTURED
     }
     return figures.grid(
         [units[i] for units in rows.values() for i in range(3)],

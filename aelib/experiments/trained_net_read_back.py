@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aelib import checks, data, figures, inversion, measures, models, runtime
-from aelib.claims import Claim, above, below
+from aelib import checks, data, figures, inversion, measures, models, random, runtime
+from aelib.claims import Bound, Claim, above, below
 from aelib.data.photos import PHOTOS
 from aelib.experiments.experiment import Experiment
-from aelib.experiments.keeping import Result
-from aelib.experiments.pictures import from_jpeg, to_jpeg
+from aelib.experiments.keeping import Result, joined
+from aelib.experiments.pictures import from_file, on_screen, to_file
 from aelib.figures.theme import strokes
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ LAYERS = {
 MIDDLE = ("block 4", "block 8")
 LATE = ("block 15", "head")
 READ = ("trained", "untrained")  # at every layer
+COMPARED = tuple(
+    f"trained / {state}{when}"
+    for state in ("untrained", "as built")
+    for when in ("", ", on the way")
+)
 # The photographs by the crop that shows most of its thing; chosen by eye before any was read back.
 CROPS = {
     "chelsea": 2,
@@ -51,19 +56,28 @@ CROPS = {
 WIDE = 192  # crops of this size show most of a photograph; they are then averaged down
 FOLLOWED = "chelsea"  # the photograph whose picture is kept all along the search
 SHOWN = ("chelsea", "coffee", "flower")  # those whose pictures are kept at its end
-RECORDS = (0, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 450, 700, 1000, 1400, 2000)
+RECORDS = (0, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 450, 700, 1000, 1400, 2000, 3000, 4200)
 SNAPSHOTS = (0, 5, 10, 20, 50, 100, 300, 700)  # and the end
 # Late layers are searched without the leak: its gradient is not the loss's, and there the line
 # search ends on it after some twenty evaluations.
 TRAINED = inversion.RECIPES["trained"]
 WITHOUT_LEAK = dataclasses.replace(TRAINED, leak=0.0)
-RECIPES = dict.fromkeys(LAYERS.values(), TRAINED) | dict.fromkeys(
-    ("block 12", "block 15", "head"), WITHOUT_LEAK
-)
+# A net as built is read better by another recipe than a trained one: where they are compared, each
+# is read in both ways, and for each photograph the nearer one counts.
+WAYS = {
+    **dict.fromkeys(LAYERS.values(), (TRAINED,)),
+    **dict.fromkeys(MIDDLE, (TRAINED, inversion.RECIPES["default"])),
+    **dict.fromkeys(("block 12", *LATE), (WITHOUT_LEAK,)),
+}
+NOISE = (0.002, 0.005, 0.01, 0.02, 0.05)  # deviations of what is added to what was read back
+FAINT = 0.01  # of these the one on the card: less than three of a screen's 256 levels
+DRAWS = 20  # of the noise
+ENERGY, PAIRS = "energy in leading directions", "pairs of photographs as near"
+BY_LAYER = ("f", "m_g/m_r", "levelled off", "rank", PAIRS, ENERGY)  # kept of every layer
 WHAT = "leftover f, the share of the start's error that is left after the search"
 PLATEAU = (
     "a search makes 1,000 evaluations at least, and goes on until twice as many change f by less "
-    "than 2 %, or to 2,000"
+    "than 2 %, or to 2,000, in the last two layers to 6,000"
 )
 
 FADING = Claim(
@@ -92,8 +106,8 @@ FADING = Claim(
         ("trained", "head", "f / thumbnail's"),
         ("trained", "block 15", "m_g/m_r"),
         ("trained", "head", "m_g/m_r"),
-        ("trained", "block 15", "pairs of photographs as near"),
-        ("trained", "block 15", "energy in leading directions"),
+        ("trained", "block 15", PAIRS),
+        ("trained", "block 15", ENERGY),
         "numbers in block 15 / in the picture",
     ),
     units="photographs",
@@ -108,6 +122,18 @@ FADING = Claim(
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
+
+
+def less_than(state: str) -> dict[tuple[str, ...], Bound]:
+    """The trained net leaves less than one in this state, where a search ends and where it had come
+    nearest; and few searches in the other would lower what that leaves, if they were longer."""
+    return {
+        **{(place, f"trained / {state}"): below(1.0) for place in MIDDLE},
+        **{(place, f"trained / {state}, on the way"): below(1.0) for place in MIDDLE},
+        **{(state, place, "still falling"): below(0.5) for place in MIDDLE},
+    }
+
+
 KEEPING = Claim(
     id="4.17",
     statement="Training to classify makes the middle layers give more of a photograph back, not "
@@ -115,23 +141,11 @@ KEEPING = Claim(
     source="this chapter; of ResNets' early layers, Badger (2022), arXiv 2211.06496",
     reading=("block 8", "trained / untrained"),
     measure="leftover f of the trained net over that of the same net untrained, same photograph, "
-    "block 8",
-    supported={
-        **{
-            (place, which): below(1.0)
-            for place in MIDDLE
-            for which in ("trained / untrained", "trained / as built")
-        },
-        **{("as built", place, "levelled off"): above(0.5) for place in MIDDLE},
-    },
-    conditional={
-        **{(place, "trained / untrained"): below(1.0) for place in MIDDLE},
-        # A longer search would lower what the untrained net leaves.
-        **{("untrained", place, "levelled off"): above(0.5) for place in MIDDLE},
-    },
-    condition="beside an untrained net that has the statistics of photographs, as a trained one "
-    "has; one as it is built, whose normalisation does next to nothing, gives back more than the "
-    "trained one",
+    "block 8; of two ways to search the one that comes nearer to it counts",
+    supported={**less_than("untrained"), **less_than("as built")},
+    conditional=less_than("untrained"),
+    condition="beside an untrained net that has the statistics of photographs; beside one as it is "
+    "built, whose normalisation does next to nothing, it is not shown",
     controls=(
         *((place, "other weights / untrained") for place in MIDDLE),
         *(("untrained", place, "m_g/m_r") for place in MIDDLE),
@@ -144,18 +158,16 @@ KEEPING = Claim(
     also=(
         *(("as built", place, what) for place in MIDDLE for what in ("f", "m_g/m_r")),
         *(("trained", place, what) for place in MIDDLE for what in ("m_g/m_r", "levelled off")),
-        *((state, "block 8", "energy in leading directions") for state in ("trained", "untrained")),
+        *((state, "block 8", ENERGY) for state in ("trained", "untrained")),
     ),
     units="photographs",
     ratios=tuple(
-        (place, which)
-        for place in MIDDLE
-        for which in ("trained / untrained", "trained / as built", "other weights / untrained")
+        (place, which) for place in MIDDLE for which in (*COMPARED, "other weights / untrained")
     ),
-    fails_when="The untrained net is read as it is built, on plain images, by the recipe that "
-    "reads such nets better; the other two are read by the one for trained nets. In the last "
-    "blocks f is near 1 before training and after, though outlines come back after it. And the "
-    "Jacobian counts otherwise: after training more of its energy lies in a few directions.",
+    fails_when="The untrained net is read as it is built, on plain images: how much it gives back "
+    "differs from one draw of weights to the next. In the last blocks f is near 1 before training "
+    "and after, though outlines come back after it. And the Jacobian counts otherwise: after "
+    "training more of its energy lies in a few directions.",
     rule_changed="2026-11-27",
     seen_before="first run",
 )
@@ -180,6 +192,8 @@ NAMING = Claim(
         ("trained", "start", "same class"),
         ("trained", "thumbnail", "same class"),
         ("trained", "other photographs", "same class"),
+        *(("trained", place, "same class on a screen") for place in LATE),
+        *(("trained", place, "same class under noise") for place in (*LATE, "photograph")),
         *(("untrained", place, "same class") for place in LATE),
         ("untrained", "thumbnail", "same class"),
         ("untrained", "other photographs", "same class"),
@@ -188,7 +202,9 @@ NAMING = Claim(
     units="photographs",
     ratios=tuple(("trained", place, "f / thumbnail's") for place in LATE),
     fails_when="The search has not arrived; that it holds follows from arriving, for the class is "
-    "computed from the layer. An untrained net's classes lie so near each other that they change "
+    "computed from the layer. Or what was read back is changed a little, by a noise of deviation "
+    f"{FAINT} or the rounding to a screen's 256 levels: how often the name stays, the controls "
+    "say. An untrained net's classes lie so near each other that they change "
     "within the same distance.",
     rule_changed="2026-11-26",
     seen_before="prototype",
@@ -215,20 +231,21 @@ def plain(net: nn.Module, images: Tensor) -> Tensor:
     return net(images)
 
 
-def nets(size: int) -> dict[str, nn.Module]:
-    """The net with ImageNet's weights, untrained ones with photographs' statistics, and one as it
-    is built.
+def nets(size: int, number: int) -> dict[str, nn.Module]:
+    """The net with ImageNet's weights; untrained ones with photographs' statistics, the `number`-th
+    pair of them; and the first of the two as it is built.
 
     Raises:
         ModuleNotFoundError: without timm or the package of weights; says how to install them.
     """
     found = {"trained": models.classifier(NET, "imagenet", size=size).to(runtime.device())}
+    seed = 2 * number
     sample = data.load("photos", size=size, channels=3, train=256, test=1).train
     seen = normalized()(nn.Identity(), sample.to(runtime.device()))
-    for seed, name in enumerate(("untrained", "other weights")):
-        net = models.classifier(NET, size=size, seed=seed).to(runtime.device())
+    for name, mine in (("untrained", seed), ("other weights", seed + 1)):
+        net = models.classifier(NET, size=size, seed=mine).to(runtime.device())
         found[name] = models.calibrate(net, seen, batch_size=64)
-    found["as built"] = models.classifier(NET, size=size).to(runtime.device())
+    found["as built"] = models.classifier(NET, size=size, seed=seed).to(runtime.device())
     return found
 
 
@@ -245,18 +262,21 @@ def searched(one: inversion.LayerInversion) -> dict[str, Tensor]:
         "f / thumbnail's": one.leftover[0] / thumbnail,
         "m_g/m_r": one.ratio[0],
         "evaluations": one.iterations[0],
-        "levelled off": torch.tensor([word == "levelled off" for word in one.stopped[0]]).float(),
+        "levelled off": one.levelled_off[0],
     }
 
 
-def of_layer(one: inversion.LayerInversion, null: Tensor) -> dict[str, Tensor]:
-    """A layer's numbers, one a photograph."""
-    return {
-        **searched(one),
-        "same class": (one.rank[0] == 1).float(),
-        "rank": one.rank[0],
-        "pairs of photographs as near": inversion.share_below(null, one.m_g)[0],
-    }
+def on_the_way(searches: Sequence[inversion.LayerInversion]) -> Tensor:
+    """The least leftover at the records of several searches for the same images, (images,)."""
+    nearest = torch.stack([one.trace["m_i"][0] for one in searches]).amin((0, 2))
+    return (nearest / searches[0].m_i_start[0]).square()
+
+
+def still_falling(one: inversion.LayerInversion) -> bool:
+    """Whether f has fallen by more than 2 % since half of the evaluations for an image."""
+    f = one.trace["m_i"][0, 0].square()
+    half = int((one.steps <= float(one.iterations[0, 0]) / 2).sum()) - 1
+    return bool(f[-1] < 0.98 * f[half])
 
 
 def scores(net: nn.Module, images: Tensor) -> Tensor:
@@ -279,6 +299,17 @@ def classes(net: nn.Module, images: Tensor, every: Tensor) -> dict[str, Tensor]:
     }
 
 
+def under_noise(net: nn.Module, pictures: Tensor, own: Tensor) -> Tensor:
+    """How often pictures with noise have the classes `own` on top: (n, levels of `NOISE`)."""
+    noises = torch.randn(DRAWS, 1, *pictures[0].shape, generator=random.generator(0))
+    shares = []
+    for level in NOISE:
+        noisy = (pictures + level * noises).flatten(0, 1)
+        called = scores(net, noisy).argmax(1).unflatten(0, (DRAWS, -1))
+        shares.append((called == own).float().mean(0))
+    return torch.stack(shares, 1)
+
+
 def answers(net: nn.Module, taken: Tensor, photograph: Tensor) -> np.ndarray:
     """Of pictures kept along a search, (2, pictures): the rank that the photograph's own class has
     for each, and which class each has on top."""
@@ -287,10 +318,142 @@ def answers(net: nn.Module, taken: Tensor, photograph: Tensor) -> np.ndarray:
     return torch.stack([rank, found.argmax(1)]).numpy()
 
 
+def read(
+    net: nn.Module, image: Tensor, layer: str, **options: Any
+) -> tuple[inversion.LayerInversion, Tensor, dict[str, Tensor]]:
+    """A layer read in all `WAYS` that are its own; `options` as for `invert`.
+
+    Returns:
+        Of the ways the search that came nearer; the image along it, after each of `SNAPSHOTS` that
+        it made, and at its end; the layer's numbers, (1,) each.
+    """
+    searches: list[inversion.LayerInversion] = []
+    taken: list[list[Tensor]] = []
+
+    def follow(info: Mapping[str, Any]) -> None:
+        if info["step"] in SNAPSHOTS:
+            taken[-1].append(info["images"][0].cpu())
+
+    for recipe in WAYS[LAYERS[layer]]:
+        taken.append([])
+        one = inversion.invert(net, image, layer, recipe=recipe, callback=follow, **options)
+        searches.append(one[layer])
+    found = inversion.nearer(*searches)
+    along = taken[next((k for k, each in enumerate(searches) if each.m_i == found.m_i), 0)]
+    null = one.null(net, _photographs(image.shape[-1]), options["forward"])[layer]
+    numbers = {
+        **searched(found),
+        "levelled off": torch.stack([each.levelled_off[0] for each in searches]).amin(0),
+        "still falling": torch.tensor([float(any(map(still_falling, searches)))]),
+        "on the way": on_the_way(searches),
+        "same class": (found.rank[0] == 1).float(),
+        "rank": found.rank[0],
+        PAIRS: inversion.share_below(null, found.m_g)[0],
+    }
+    return found, torch.stack([*along, found.images[0, 0]]), numbers
+
+
+def of_photograph(
+    name: str, layers: Sequence[str], steps: int, late: int, least: int, size: int, leading: int
+) -> Result:
+    """One photograph read back from the trained net, and from untrained ones that are its own."""
+    states = nets(size, [*CROPS].index(checks.choice(name, "photographs", CROPS)))
+    image, every = photograph(name, size), _photographs(size)
+    records = [step for step in RECORDS if step < late]
+    readings: dict[Any, Any] = {}
+    show: dict[str, Any] = {
+        "records": np.array([*records, late]),
+        "layers": np.array([LAYERS[layer] for layer in layers]),
+        "photographs": {name: to_file(image)} if name in SHOWN else {},
+        "pictures": {},
+        "late pictures": {},
+        "trace": {},
+        "by layer": {},
+        "under noise": {},
+        "snapshots": {},
+        "answers": {},
+    }
+    for state, net in states.items():
+        asked = [layer for layer in layers if state in READ or LAYERS[layer] in MIDDLE]
+        forward = plain if state == "as built" else normalized()
+        found, taken = {}, {}
+        for layer in asked:
+            most = late if LAYERS[layer] in LATE else steps
+            found[layer], taken[layer], numbers = read(
+                net,
+                image,
+                layer,
+                steps=most,
+                until=inversion.LevelledOff(least=least),
+                forward=forward,
+                log_at=[record for record in records if record < most],
+                label=f"{name}, {state}, {LAYERS[layer]}",
+            )
+            readings |= {(state, LAYERS[layer], what): number for what, number in numbers.items()}
+        if state not in READ:
+            continue
+        for layer, stretch in inversion.spectrum(
+            net,
+            image,
+            asked,
+            leading,
+            forward=forward,
+            iterations=2,
+            oversampling=leading // 2,
+        ).items():
+            readings[state, LAYERS[layer], ENERGY] = stretch.share.cpu()
+        first = found[asked[0]]
+        readings[state, "start", "same class"] = (first.rank_start[0] == 1).float()
+        readings[state, "start", "rank"] = first.rank_start[0]
+        for what, values in classes(net, image, every).items():
+            readings[state, what, "same class"] = values
+        show["trace"][state] = {
+            name: torch.stack([along(found[layer], records) for layer in asked])
+        }
+        show["by layer"][state] = {
+            what: {name: torch.cat([readings[state, LAYERS[layer], what] for layer in asked])}
+            for what in BY_LAYER
+        }
+        back = {LAYERS[layer]: found[layer].images[0] for layer in asked}
+        if name in SHOWN:
+            show["pictures"][state] = {name: to_file(torch.cat([*back.values()]))}
+        if state != "trained":
+            continue
+        last = {place: back[place] for place in LATE}
+        own = scores(net, image).argmax(1)
+        for place, picture in {**last, "photograph": image}.items():
+            named = scores(net, on_screen(picture)).argmax(1) == own
+            shares = under_noise(net, picture, own)
+            readings[state, place, "same class on a screen"] = named.float()
+            readings[state, place, "same class under noise"] = shares[:, NOISE.index(FAINT)]
+            show["under noise"][place] = {name: shares[0]}
+        if name in SHOWN:
+            show["late pictures"] = {name: to_file(torch.cat([*last.values()]), quality=None)}
+        for key, what in (("mean", "mean colour"), ("thumbnail", "thumbnail")):
+            line = (first.baselines[key].m_i / first.m_i_start[0]).square()
+            readings[f"f of the {what}"] = line
+        block = inversion.features(net, image, "blocks.6.0", forward=forward)["blocks.6.0"]
+        readings["numbers in block 15 / in the picture"] = [block.numel() / image.numel()]
+        if name == FOLLOWED:
+            show["answers"]["photograph"] = answers(net, image, image[0])
+            for layer, pictures in taken.items():
+                show["snapshots"][LAYERS[layer]] = to_file(pictures)
+                show["answers"][LAYERS[layer]] = answers(net, pictures, image[0])
+    for place in MIDDLE:
+        for one, other in (
+            ("trained", "untrained"), ("trained", "as built"), ("other weights", "untrained"),
+        ):  # fmt: skip
+            for when, what in (("", "f"), (", on the way", "on the way")):
+                share = readings[one, place, what] / readings[other, place, what]
+                readings[place, f"{one} / {other}{when}"] = share
+    return Result(readings, show, keep=tuple(show))
+
+
 def run(
     photographs: Sequence[str],
     layers: Sequence[str],
     steps: int,
+    late: int,
     least: int,
     size: int,
     leading: int,
@@ -298,125 +461,42 @@ def run(
     """Each photograph read back from each layer of the trained net and of untrained ones.
 
     Args:
-        photographs: names in `CROPS`.
+        photographs: names in `CROPS`; each has untrained nets of its own, so that what these give
+            is no affair of one draw of weights.
         layers: the net's names, in `LAYERS`; of nets that stand beside, those of `MIDDLE` alone.
-        steps: evaluations at most.
+        steps, late: evaluations at most, and in the last two layers.
         least: how many before a search may have levelled off. Of late layers the picture hardly
             leaves grey, and f is level after a few, long before m_g is.
         size: pixels a side.
-        leading: how many of the Jacobian's singular values are found, at blocks 8 and 15.
+        leading: how many of the Jacobian's singular values are found.
     """
-    states = nets(size)  # or there is nothing to read
-    every = _photographs(size)
-    images = every[
-        [[*CROPS].index(checks.choice(name, "photographs", CROPS)) for name in photographs]
-    ]
-    records = [step for step in RECORDS if step < steps]
-    readings: dict[Any, Any] = {}
-    show: dict[str, Any] = {
-        "records": np.array([*records, steps]),
-        "layers": np.array([LAYERS[layer] for layer in layers]),
-        "photographs": {
-            name: to_jpeg(images[i : i + 1]) for i, name in enumerate(photographs) if name in SHOWN
-        },
-        "pictures": {},
-        "trace": {},
-        "snapshots": {},
-        "answers": {},
-    }
-    for state, net in states.items():
-        asked = [layer for layer in layers if state in READ or LAYERS[layer] in MIDDLE]
-        forward = plain if state == "as built" else normalized()
-        snapshots: dict[str, list[Tensor]] = {layer: [] for layer in asked}
-
-        def follow(info: Mapping[str, Any], snapshots=snapshots) -> None:
-            if info["step"] in SNAPSHOTS:
-                followed = info["images"][photographs.index(FOLLOWED)]
-                snapshots[info["layer"]].append(followed.cpu())
-
-        found, null = {}, {}
-        for layer in asked:
-            one = inversion.invert(
-                net,
-                images,
-                layer,
-                # The recipe for trained nets reads a net as built less well.
-                recipe="default" if state == "as built" else RECIPES[LAYERS[layer]],
-                steps=steps,
-                until=inversion.LevelledOff(least=least),
-                forward=forward,
-                log_at=records,
-                batch_size=len(images),
-                callback=follow if FOLLOWED in photographs else None,
-                label=f"{state}, {LAYERS[layer]}",
-            )
-            null |= one.null(net, every, forward)
-            found[layer] = one[layer]
-            if FOLLOWED in photographs:  # where the search ended
-                snapshots[layer].append(one[layer].images[0, photographs.index(FOLLOWED)])
-        for layer in asked:
-            for quantity, values in of_layer(found[layer], null[layer]).items():
-                readings[state, LAYERS[layer], quantity] = values
-        first = found[asked[0]]
-        readings[state, "start", "same class"] = (first.rank_start[0] == 1).float()
-        readings[state, "start", "rank"] = first.rank_start[0]
-        for what, values in classes(net, images, every).items():
-            readings[state, what, "same class"] = values
-        if state == "trained":
-            for name, what in (("mean", "mean colour"), ("thumbnail", "thumbnail")):
-                line = (first.baselines[name].m_i / first.m_i_start[0]).square()
-                readings[f"f of the {what}"] = line
-            last = inversion.features(net, images[:1], "blocks.6.0", forward=normalized())
-            share = last["blocks.6.0"].numel() / images[0].numel()
-            readings["numbers in block 15 / in the picture"] = [share] * len(images)
-            for layer, taken in snapshots.items():
-                if taken:
-                    followed = images[photographs.index(FOLLOWED)]
-                    show["snapshots"][LAYERS[layer]] = to_jpeg(torch.stack(taken))
-                    show["answers"][LAYERS[layer]] = answers(net, torch.stack(taken), followed)
-                    show["answers"]["photograph"] = answers(net, followed[None], followed)
-        if state in READ:
-            show["pictures"][state] = {
-                name: to_jpeg(torch.cat([found[layer].images[0, i : i + 1] for layer in asked]))
-                for i, name in enumerate(photographs)
-                if name in SHOWN
-            }
-            stretched = [layer for layer in asked if LAYERS[layer] in ("block 8", "block 15")]
-            for layer, stretch in inversion.spectrum(
-                net,
-                images,
-                stretched,
-                leading,
-                forward=normalized(),
-                iterations=2,
-                oversampling=leading // 2,
-            ).items():
-                readings[state, LAYERS[layer], "energy in leading directions"] = stretch.share.cpu()
-        show["trace"][state] = {
-            name: torch.stack([along(found[layer], i) for layer in asked])
-            for i, name in enumerate(photographs)
-        }
-    for place in MIDDLE:
-        before = readings["untrained", place, "f"]
-        readings[place, "trained / untrained"] = readings["trained", place, "f"] / before
-        readings[place, "trained / as built"] = (
-            readings["trained", place, "f"] / readings["as built", place, "f"]
-        )
-        readings[place, "other weights / untrained"] = (
-            readings["other weights", place, "f"] / before
-        )
-    return Result(readings, show, keep=tuple(show))
+    each = [of_photograph(name, layers, steps, late, least, size, leading) for name in photographs]
+    return joined(each)
 
 
-def along(one: inversion.LayerInversion, image: int) -> Tensor:
-    """f and m_g/m_r of a photograph along the search, (2, records)."""
-    f = (one.trace["m_i"][0, image] / one.m_i_start[0, image]).square()
-    return torch.stack([f, one.trace["m_g"][0, image] / one.m_r[0, image]])
+def along(one: inversion.LayerInversion, records: Sequence[int]) -> Tensor:
+    """f and m_g/m_r for one image at the records of its search and at its end, (2, 1 + records).
+
+    A search that has ended keeps its last.
+    """
+    f = (one.trace["m_i"][0, 0] / one.m_i_start[0, 0]).square()
+    both = torch.stack([f, one.trace["m_g"][0, 0] / one.m_r[0, 0]])
+    return both[:, [min(k, both.shape[1] - 1) for k in range(len(records) + 1)]]
 
 
 def left(result: Result, state: str, photograph: str) -> np.ndarray:
     """The leftover f of a photograph at the end of the search, (layers,)."""
     return np.asarray(result.show["trace"][state][photograph])[:, 0, -1]
+
+
+def back(result: Result, photograph: str, state: str = "trained") -> Tensor:
+    """A photograph and what each layer gives back of it, (1 + layers, 3, size, size)."""
+    places = result.show["layers"].tolist()
+    every = from_file(result.show["pictures"][state][photograph])
+    if state == "trained":
+        late = [k for k, place in enumerate(places) if place in LATE]
+        every[late] = from_file(result.show["late pictures"][photograph])
+    return torch.cat([from_file(result.show["photographs"][photograph]), every])
 
 
 def picture(result: Result, photographs: Sequence[str] = ("chelsea", "coffee")) -> Figure:
@@ -428,9 +508,8 @@ def picture(result: Result, photographs: Sequence[str] = ("chelsea", "coffee")) 
     places, known = result.show["layers"].tolist(), [*result.show["photographs"]]
     for name in photographs:
         checks.choice(name, "photographs", known)
-        for state in ("trained", "untrained"):
-            back = from_jpeg(result.show["pictures"][state][name])
-            rows.append(torch.cat([from_jpeg(result.show["photographs"][name]), back]))
+        for state in READ:
+            rows.append(back(result, name, state))
             labels.append(state)
             values = left(result, state, name).tolist()
             notes.append(["", *(f"{f:.3f}" if f < 0.01 else f"{f:.2f}" for f in values)])
@@ -443,25 +522,37 @@ def picture(result: Result, photographs: Sequence[str] = ("chelsea", "coffee")) 
 
 
 def depth_picture(result: Result) -> Figure:
-    """What is left by depth, trained and untrained, and what knows next to nothing."""
+    """By layer, trained and untrained: f beside what knows next to nothing, m_g/m_r, the rank of
+    the photograph's class, and the Jacobian's energy in its leading directions."""
     places = result.show["layers"].tolist()
-    figure, (ax,) = figures.canvas()
-    figures.curves(
-        range(len(places)),
-        {
-            state: np.stack([left(result, state, name) for name in result.show["trace"][state]])
-            for state in ("trained", "untrained")
-        },
-        lines={
-            name: float(result[f"f of the {name}"].mean()) for name in ("mean colour", "thumbnail")
-        },
-        xlabel="",
-        ylabel="leftover f",
-        logy=True,
-        legend="ends",
-        ax=ax,
-    )
-    ax.set_xticks(range(len(places)), places)
+    figure, axes = figures.canvas(2, 2, height=4.1)
+    known = {
+        name: float(result[f"f of the {name}"].mean()) for name in ("mean colour", "thumbnail")
+    }
+    for ax, (quantity, label, lines) in zip(
+        axes,
+        (
+            ("f", "leftover f", known),
+            ("m_g/m_r", "$m_g/m_r$", None),
+            ("rank", "rank of the class", None),
+            (ENERGY, "share of energy in\nleading directions", None),
+        ),
+        strict=True,
+    ):
+        kept = {state: result.show["by layer"][state][quantity] for state in READ}
+        figures.curves(
+            range(len(places)),
+            {state: np.stack([*rows.values()]) for state, rows in kept.items()},
+            lines=lines,
+            xlabel="",
+            ylabel=label,
+            logy=quantity != ENERGY,
+            legend="none",
+            ax=ax,
+        )
+        ax.set_xticks(range(len(places)), [place.removeprefix("block ") for place in places])
+    strokes_of_f = axes[0].get_lines()
+    figure.legend(strokes_of_f, [*READ, *known], loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
@@ -504,14 +595,14 @@ def watched(result: Result, n: int) -> Figure:
     def called(top: int) -> str:
         return "\n".join(textwrap.wrap(names[top], 10, break_long_words=False))
 
-    pictures = [from_jpeg(result.show["photographs"][FOLLOWED])[0]]
+    pictures = [from_file(result.show["photographs"][FOLLOWED])[0]]
     heads, notes = [called(answered["photograph"][1, 0])], [""]
     places = result.show["layers"].tolist()
     searches = zip(places, result.show["trace"]["trained"][FOLLOWED], strict=True)
     for place, (f, ratio) in [*searches][1:]:
         until, record = kept.index(n) + 1, records.index(n)
         rank, top = answered[place][:, :until][:, -1]
-        pictures.append(from_jpeg(result.show["snapshots"][place])[:until][-1])
+        pictures.append(from_file(result.show["snapshots"][place])[:until][-1])
         heads.append(f"{place}\nf = {f[record]:.2f}\n{ratio[record]:.2f} $m_r$\nrank {rank}")
         notes.append(called(top) if rank > 1 else "")
     return figures.grid([torch.stack(pictures)], columns=heads, notes=[notes])
@@ -524,6 +615,7 @@ EXPERIMENT = Experiment(
         "photographs": ["chelsea", "coffee", "rocket"],
         "layers": list(LAYERS),
         "steps": 3,
+        "late": 3,
         "least": 200,
         "size": 32,
         "leading": 1,
@@ -532,6 +624,7 @@ EXPERIMENT = Experiment(
         "photographs": list(CROPS),
         "layers": list(LAYERS),
         "steps": 2000,
+        "late": 6000,
         "least": 1000,
         "size": 96,
         "leading": 10,

@@ -186,6 +186,6 @@ EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,
     short={"seeds": 3, "examples": 300},
-    full={"seeds": 6, "examples": 2000},
+    full={"seeds": 10, "examples": 2000},
     picture=picture,
 )

@@ -42,7 +42,7 @@ CLAIM = Claim(
     ),
     fails_when="There is no ReLU: a smooth activation needs hardly more than one unit for each "
     "pixel. Or the weights are chosen: the identity and a ReLU give any picture back. And in wide "
-    "deep nets the poor picture is the search's, for their rank is full.",
+    "deep nets, whose rank is full, a poor picture may be the search's.",
 )
 
 WIDTHS, DEPTHS = (1, 2, 3, 8), (1, 2, 4, 8)

@@ -20,7 +20,7 @@ from aelib.inversion.null import share_below
 from aelib.inversion.optimizers import LBFGS, Adam, GradientDescent
 from aelib.inversion.parameterization import Fourier, Pixels
 from aelib.inversion.recipe import RECIPES, Blur, PinkNoise, Recipe, WhiteNoise
-from aelib.inversion.result import Inversion, LayerInversion, load
+from aelib.inversion.result import Inversion, LayerInversion, load, nearer
 from aelib.inversion.search import invert
 from aelib.inversion.spectrum import spectrum
 from aelib.inversion.stopping import LevelledOff
@@ -56,6 +56,7 @@ __all__ = [
     "l2",
     "layers",
     "load",
+    "nearer",
     "over_places",
     "share_below",
     "spectrum",

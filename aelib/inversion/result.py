@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,12 @@ class LayerInversion:
         return self.m_g / self.m_r.where(self.m_r > 0, math.nan)
 
     @property
+    def levelled_off(self) -> Tensor:
+        """Whether the search stopped for that, 0 or 1; (seeds, images)."""
+        level = [[word == "levelled off" for word in row] for row in self.stopped]
+        return torch.tensor(level).float()
+
+    @property
     def relative(self) -> Tensor:
         """m_i over the image's own length ‖x‖, (seeds, images); NaN for an image of zeros."""
         return self.m_i / self.norm.where(self.norm > 0, math.nan)
@@ -93,6 +99,43 @@ class LayerInversion:
         image without detail would score, m_i of `baselines` over m_i_start says.
         """
         return (self.m_i / self.m_i_start.where(self.m_i_start > 0, math.nan)).square()
+
+
+def nearer(*searches: LayerInversion) -> LayerInversion:
+    """Of several searches of one layer for the same images and seeds, the one that came nearest.
+
+    Chosen for each seed and image by m_i. No one way to search suits every net; what a layer has
+    lost, none finds.
+
+    Raises:
+        ValueError: for searches of other images, of other seeds, or logged at other steps.
+
+    >>> from aelib.inversion import invert
+    >>> image, ways = torch.rand(1, 1, 8, 8), ("default", "trained")
+    >>> one, other = (invert(nn.Flatten(), image, steps=5, recipe=way)["output"] for way in ways)
+    >>> bool(nearer(one, other).m_i == min(one.m_i, other.m_i))
+    True
+    """
+    first = searches[0]
+    for one in searches[1:]:
+        for name in ("norm", "m_r", "steps"):
+            mine, other = getattr(first, name), getattr(one, name)
+            if mine.shape != other.shape or not torch.allclose(mine, other):
+                expected = "those of the same images and seeds, logged at the same steps"
+                raise ValueError(checks.message("searches", expected, checks.Described(name)))
+    best = torch.stack([one.m_i for one in searches]).nan_to_num(math.inf).argmin(0)
+    seeds, images = (torch.arange(n) for n in best.shape)
+
+    def taken(values: Sequence[Tensor]) -> Tensor:
+        return torch.stack([*values])[best, seeds[:, None], images]
+
+    why = [[searches[k].stopped[s][i] for i, k in enumerate(row)] for s, row in enumerate(best)]
+    return replace(
+        first,
+        **{name: taken([getattr(one, name) for one in searches]) for name in ("images", *NUMBERS)},
+        stopped=tuple(map(tuple, why)),
+        trace={name: taken([one.trace[name] for one in searches]) for name in first.trace},
+    )
 
 
 @dataclass(frozen=True, eq=False)
