@@ -202,10 +202,9 @@ NAMING = Claim(
     units="photographs",
     ratios=tuple(("trained", place, "f / thumbnail's") for place in LATE),
     fails_when="The search has not arrived; that it holds follows from arriving, for the class is "
-    "computed from the layer. Or what was read back is changed a little, by a noise of deviation "
-    f"{FAINT} or the rounding to a screen's 256 levels: how often the name stays, the controls "
-    "say. An untrained net's classes lie so near each other that they change "
-    "within the same distance.",
+    f"computed from the layer. Or noise of deviation {FAINT} is added to what was read back: then "
+    "the name goes from many. (Rounded to a screen's 256 levels it stays.) An untrained net's "
+    "classes lie so near each other that they change within the same distance.",
     rule_changed="2026-11-26",
     seen_before="prototype",
 )
