@@ -662,6 +662,28 @@ def test_evaluations_to_a_leftover_are_counted_along_the_trace():
     assert layers_read_back.evaluations_to(one, f=0.6).tolist() == [[5.0, 5.0]]
 
 
+def test_a_search_still_falls_if_it_has_since_half_of_its_evaluations():
+    def one(*m_i, evaluations=1000):
+        return types.SimpleNamespace(
+            trace={"m_i": torch.tensor([[m_i]])},
+            m_i_start=torch.tensor([[m_i[0]]]),
+            steps=torch.tensor([0, 300, 450, 700, 1000]),
+            iterations=torch.tensor([[evaluations]]),
+        )
+
+    falls, rises = one(10.0, 6.0, 5.0, 4.9, 4.8), one(10.0, 4.0, 5.0, 6.0, 7.0)
+    rests = one(10.0, 6.0, 5.0, 4.98, 4.97)  # f by 1.2 % since 450
+    assert [trained_net_read_back.still_falling(each) for each in (falls, rises, rests)] == [
+        True,
+        False,
+        False,
+    ]
+    early = one(10.0, 6.0, 5.9, 5.0, 5.0, evaluations=700)  # half is 350, so the record 300
+    assert trained_net_read_back.still_falling(early)
+    nearest = trained_net_read_back.on_the_way([falls, rises])
+    assert nearest.tolist() == pytest.approx([0.16])
+
+
 def test_the_search_watched_says_what_the_net_calls_a_picture_where_it_is_wrong():
     kept = experiments.full_result("4.16")
     (ax,) = trained_net_read_back.watched(kept, 100).axes
