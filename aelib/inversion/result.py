@@ -101,7 +101,7 @@ class LayerInversion:
         return (self.m_i / self.m_i_start.where(self.m_i_start > 0, math.nan)).square()
 
 
-def nearer(*searches: LayerInversion) -> LayerInversion:
+def nearer(first: LayerInversion, *others: LayerInversion) -> LayerInversion:
     """Of several searches of one layer for the same images and seeds, the one that came nearest.
 
     Chosen for each seed and image by m_i. No one way to search suits every net; what a layer has
@@ -116,13 +116,14 @@ def nearer(*searches: LayerInversion) -> LayerInversion:
     >>> bool(nearer(one, other).m_i == min(one.m_i, other.m_i))
     True
     """
-    first = searches[0]
-    for one in searches[1:]:
+    for one in others:
         for name in ("norm", "m_r", "steps"):
             mine, other = getattr(first, name), getattr(one, name)
             if mine.shape != other.shape or not torch.allclose(mine, other):
                 expected = "those of the same images and seeds, logged at the same steps"
-                raise ValueError(checks.message("searches", expected, checks.Described(name)))
+                got = checks.Described(f"some with another {name}")
+                raise ValueError(checks.message("searches", expected, got))
+    searches = (first, *others)
     best = torch.stack([one.m_i for one in searches]).nan_to_num(math.inf).argmin(0)
     seeds, images = (torch.arange(n) for n in best.shape)
 
