@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from aelib import __version__, experiments, figures, inversion, models, runtime
+from aelib import __version__, checks, experiments, figures, inversion, models, runtime
 from aelib.inversion.chunks import Chunk
 from aelib.training.distributed import place
 
@@ -36,16 +36,19 @@ def _number(reading: dict) -> str:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    if options.short and (options.stale or options.resume):
-        raise ValueError("--short: keeps nothing, so --stale and --resume say nothing to it")
+    if options.short and (options.stale or options.resume or options.out):
+        raise ValueError("--short: keeps nothing, so --stale, --resume, --out say nothing to it")
     if options.stability and (options.stale or options.resume):
         raise ValueError("--stability: varies what is kept; leave out --stale and --resume")
     ids = options.id or (experiments.each() if options.all else [])
     if not ids:
         raise ValueError("id: expected one or more, or --all for every experiment")
+    checks.whole(options.jobs, "--jobs", least=1)
+    # An unknown claim is refused before the first word. One run decides all of an experiment.
+    runs: dict[str, str] = {}
     for id in ids:
-        experiments.find(id)  # an unknown claim is refused before the first word
-    for id in ids:
+        runs.setdefault(experiments.find(id).claims[0].id, id)
+    for id in runs.values():
         if options.short:
             print(_live(id))
         elif options.stability:

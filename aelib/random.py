@@ -71,7 +71,8 @@ def generator(seed: int | torch.Generator, device: str | torch.device = "cpu") -
 def seeded(seed: int | None, device: torch.device | None = None) -> Iterator[None]:
     """Inside the block torch's global generators start at `seed`; afterwards they are as before.
 
-    None starts them where they are: the block's own draws then leave no trace outside.
+    They are the processor's and that of `device`, or of any GPU. None starts them where they are:
+    the block's own draws then leave no trace outside.
 
     >>> with seeded(0):
     ...     first = torch.rand(2)
@@ -83,7 +84,13 @@ def seeded(seed: int | None, device: torch.device | None = None) -> Iterator[Non
     before = state(device)
     try:
         if start is not None:
-            torch.manual_seed(start)
+            torch.default_generator.manual_seed(start)
+            kind = _kind(device)  # of other devices nothing was noted, so nothing is changed
+            if kind == "cuda":
+                with torch.cuda.device("cuda" if device is None else device):
+                    torch.cuda.manual_seed(start)
+            elif kind == "mps":
+                torch.mps.manual_seed(start)
         yield
     finally:
         set_state(before, device)

@@ -210,5 +210,8 @@ def front_picture(notebook: Notebook) -> bytes | None:
     for cell in notebook.code:
         for output in cell.outputs:
             if output.get("metadata", {}).get("figure", {}).get("name") == FRONT[0]:
-                return base64.b64decode(output.data["image/png"])
+                picture = output.data.get("image/png")
+                if picture is None:
+                    raise SystemExit(f"{FRONT[0]}: the front page shows a PNG; this is none")
+                return base64.b64decode(picture)
     return None

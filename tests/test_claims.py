@@ -481,3 +481,13 @@ def test_glue_stores_what_the_page_reads(monkeypatch):
         ({kind + "text/plain": "1.5"}, {"scrapbook": {"name": "best-gain", "mime_prefix": kind}}),
         ({kind + "text/plain": "2.0"}, {"scrapbook": {"name": "n", "mime_prefix": kind}}),
     ]
+
+
+@pytest.mark.parametrize("control", ["untrained, k", ("untrained", "k")])
+def test_a_control_is_one_however_its_key_is_written(control):
+    rule = {"supported": {"k": above(0.9), ("untrained", "k"): below(0.5)}, "conditional": {}}
+    made = claim(reading="k", controls=[control], **rule)
+    assert "one on a control aside" in made.rule
+    assert made.judge({"k": [0.95, 0.96, 0.97], "untrained, k": [0.9, 0.91, 0.92]}).verdict == (
+        "undecided"
+    )

@@ -128,6 +128,8 @@ def test_help(capsys):
         (("measure", "9.1", "--short", "--resume"), "--short: keeps nothing"),
         (("measure", "9.1", "--short", "--stale"), "--short: keeps nothing"),
         (("measure", "9.1", "--stability", "--resume"), "--stability: varies what is kept"),
+        (("measure", "9.1", "--short", "--out", "FILE"), "--short: keeps nothing"),
+        (("measure", "9.1", "--jobs", "-3"), "--jobs: expected 1 or more"),
         (("claims", "--jsn"), "unrecognized arguments: --jsn"),
         (("measure", "9.9"), "aelib: id: expected a claim's, got '9.9'; did you mean '9.1'?"),
         (("measure", "9.1", "--out", "FILE"), "aelib: cannot write"),
@@ -366,3 +368,12 @@ def test_ctrl_c_keeps_what_was_inverted(tmp_path, photograph):
     assert result["layers"]["layer1"]["stopped"] == [["interrupted"]]
     assert list(result["layers"]) == ["layer1"]
     assert (out / "grid.png").is_file()
+
+
+def test_measure_runs_an_experiment_once_however_many_of_its_claims_are_named(
+    capsys, monkeypatch, laboratory
+):
+    asked = []
+    monkeypatch.setattr(experiments, "measure", lambda id, *rest: asked.append(id) or [])
+    assert run(capsys, "measure", "9.1", "9.1")[0] == 0
+    assert asked == ["9.1"]

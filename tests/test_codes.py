@@ -151,3 +151,13 @@ def test_the_environment_moves_the_mixture_s_seed(monkeypatch):
 def test_what_cannot_be_fitted_or_drawn_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_neighbors_far_from_zero_are_those_of_another_library():
+    codes = (normal(200, 2) + 1000).float()
+    labels = torch.arange(200) // 4
+    near = NearestNeighbors(n_neighbors=11).fit(codes.double().numpy())
+    others = torch.from_numpy(near.kneighbors(codes.double().numpy())[1][:, 1:])
+    expected = (labels[others] == labels[:, None]).double().mean(1)
+    assert torch.allclose(measures.neighbor_purity(codes, labels).double(), expected, atol=0.101)
+    assert abs(float(measures.neighbor_purity(codes, labels).mean() - expected.mean())) < 0.01

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from aelib import data, exercises
+from aelib import data, exercises, random
 from press.notebooks import notebooks
 
 LABELS = [
@@ -110,3 +110,47 @@ def arrived(ratio, change):
 )
 def test_a_judge_of_searches_is_right_only_by_both_rules(answer, right):
     assert exercises.check("ex-4-arrived", answer) is right
+
+
+def zeros_alone():
+    from aelib.experiments import judge
+
+    digits = judge.digits()
+    return digits.test[digits.test_labels == 0][:100]
+
+
+def faintly_noisy():
+    from aelib.experiments import judge
+
+    return data.gaussian(0.06)(judge.digits().test, random.generator(0)).clamp(0, 1)
+
+
+def held_out():
+    from aelib.experiments import judge
+
+    return judge.digits().test[:500]
+
+
+def mean_picture(images):
+    return torch.nn.functional.normalize(images.mean(0).flatten(), dim=0)
+
+
+def main_direction(images):
+    return torch.linalg.svd(images.flatten(1), full_matrices=False)[2][0]
+
+
+@pytest.mark.parametrize(
+    ("label", "answer", "right"),
+    [
+        ("ex-1-mean", lambda: mean_picture, False),
+        ("ex-1-mean", lambda: main_direction, True),
+        ("ex-1-bound", lambda: (0.457, 0.3288), True),
+        ("ex-1-bound", lambda: (0.5, 0.367), True),
+        ("ex-1-bound", lambda: (0.5, 0.33), False),
+        ("ex-4-confident", zeros_alone, False),
+        ("ex-4-features", faintly_noisy, False),
+        ("ex-5-generate", held_out, False),
+    ],
+)
+def test_an_answer_that_misses_what_is_asked_is_not_right(label, answer, right):
+    assert exercises.check(label, answer()) is right

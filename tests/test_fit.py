@@ -384,7 +384,7 @@ def test_images_are_only_read(batch_size):
     assert same(mine, its)
 
 
-def test_an_objective_marks_the_models_at_the_end():
+def test_an_objective_marks_the_models_before_the_first_step():
     class Marking:
         def __call__(self, model, images):
             return ae.objectives.copy(model, images)
@@ -393,10 +393,11 @@ def test_an_objective_marks_the_models_at_the_end():
             marked.append((list(models), weights(models)))
 
     marked, listed = [], seeds()
+    before = [value.clone() for value in weights(listed)]
     ae.fit(listed, IMAGES, objective=Marking(), steps=2, vmap=True)
     ((models, values),) = marked
     assert models == listed
-    assert all(map(torch.equal, values, weights(listed)))
+    assert all(map(torch.equal, values, before))
 
 
 @ways
@@ -436,3 +437,48 @@ def test_training_in_another_thread_leaves_ctrl_c_alone():
     thread.start()
     thread.join()
     assert histories[0].stopped == "finished"
+
+
+class Hiding(nn.Module):
+    """Keeps a fixed layer in a list, where torch does not see it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(16, 16)
+        self.hidden = [nn.Linear(16, 16).requires_grad_(False)]
+
+    def forward(self, images):
+        return self.hidden[0](self.layer(images.flatten(1))).view_as(images)
+
+
+def test_models_that_hide_different_layers_do_not_share_one_graph():
+    models = ae.models.replicate(Hiding, 2)
+    alone = copy.deepcopy(models[1])
+    ae.fit(models, IMAGES, steps=3)
+    ae.fit(alone, IMAGES, steps=3, seed=1)
+    assert torch.equal(models[1].layer.weight, alone.layer.weight)
+    with pytest.raises(ValueError, match="which differ in hidden"):
+        ae.fit(models, IMAGES, steps=1, vmap=True)
+
+
+def test_models_with_the_same_plain_contents_share_one_graph():
+    for contents in ([1, 2], (1, "a"), {"a": [1.0]}, {2, 3}):
+        models = seeds(2)
+        for model in models:
+            model.contents = copy.deepcopy(contents)
+        ae.fit(models, IMAGES, steps=1, vmap=True)
+
+
+def test_a_callback_samples_a_model_as_it_is_trained():
+    schedule = ae.objectives.cosine_schedule(20)
+    model, found = ae.models.DiffusionUNet(SHAPE, width=8, steps=20, downs=1), []
+    walk = functools.partial(ae.sampling.sample, model, schedule, 4, steps=5, clamp=None)
+    ae.fit(
+        model,
+        IMAGES,
+        objective=ae.objectives.diffusion(schedule, "velocity"),
+        steps=2,
+        log_at=[2],
+        callback=lambda at: found.append(walk()),
+    )
+    assert torch.equal(found[-1], walk())

@@ -114,3 +114,8 @@ def test_class_scores_in_closed_form():
     rest = (1 - top) / 3
     assert same.entropy == pytest.approx(-top * math.log(top) - 3 * rest * math.log(rest))
     assert same.confidence.mean() == pytest.approx(score.confidence.mean())
+
+
+def test_one_class_is_no_score():
+    with pytest.raises(ValueError, match="classifier: expected one of two classes or more"):
+        measures.classifier_score(lambda x: x.flatten(1)[:, :1], torch.rand(4, 1, 2, 2))

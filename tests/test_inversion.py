@@ -506,3 +506,23 @@ def test_any_small_net_is_read_and_left_alone(seed, widths, acts, side, channels
     for layer in result:
         assert (result[layer].trace["m_g"].diff(dim=2) <= 1e-12).all()
         assert result[layer].images.shape == (1, *x.shape)
+
+
+def test_what_a_forward_notes_in_a_list_or_a_dictionary_goes_again():
+    class Noting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.seen, self.last = nn.Linear(192, 8), ["first"], {"first": 1}
+
+        def forward(self, images):
+            answer = self.layer(images.flatten(1))
+            self.seen.append(answer)
+            self.last["answer"] = answer
+            return answer
+
+    model = Noting()
+    seen, last = model.seen, model.last
+    invert(model, torch.rand(1, *SHAPE), steps=3)
+    assert (model.seen is seen, seen, model.last is last, last) == (
+        True, ["first"], True, {"first": 1},
+    )  # fmt: skip

@@ -596,3 +596,12 @@ def test_a_disk_that_fills_up_leaves_what_was_kept(tmp_path, monkeypatch):
     ]  # fmt: skip
     assert run(tmp_path / "in", tmp_path / "out").made_anew == ()
     assert len(table(tmp_path / "out")) == 6 * 4
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    names = pictures(tmp_path / "images", n=1)
+    found = invert_folder(
+        small(), [tmp_path / "images" / names[0]], "1", out=tmp_path / "out", steps=2,
+        size=np.int64(8), seeds=list(np.arange(2)),
+    )  # fmt: skip
+    assert [chunk.inversion.seeds for chunk in found.chunks()] == [(0, 1)]

@@ -143,3 +143,13 @@ def test_along_sees_the_direction_from_the_origin_and_not_how_far():
     target = torch.tensor([[1.0, 2.0]])  # straight up from the origin
     seen = torch.tensor([[1.0, 9.0], [3.0, 1.0], [1.0, 0.0]])
     assert along(seen, target.expand(3, 2)).tolist() == pytest.approx([0.0, 1.0, 2.0])
+
+
+def test_two_layers_and_a_seed_that_is_none_are_refused():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh())
+    with pytest.raises(ValueError, match="layer: expected one, got"):
+        inversion.invert_features(model, torch.eye(4), "*", (1, 8, 8), steps=2)
+    with pytest.raises(ValueError, match="seed: expected 0 or more"):
+        inversion.invert_features(model, torch.eye(4), "0", (1, 8, 8), steps=2, seed=-3)
+    with pytest.raises(TypeError, match="seed: expected a whole number"):
+        inversion.invert_features(model, torch.eye(4), "0", (1, 8, 8), steps=2, seed="a")

@@ -374,3 +374,12 @@ def test_images_without_neighbours_are_refused_where_neighbours_are_needed(recip
     model = torch.nn.Conv2d(2, 3, 1)
     with pytest.raises(ValueError, match=r"images: expected 2 pixels or more a side for .*without"):
         invert(model, drawn(1, 2, *sides, dtype=torch.float32), recipe=recipe, steps=3)
+
+
+def test_a_basis_first_made_in_inference_mode_serves_outside_of_it():
+    shape = (1, 7, 11)  # of no other test: what is made once is kept
+    with torch.inference_mode():
+        PinkNoise()(shape, torch.Generator())
+    images = torch.rand(1, *shape)
+    found = invert(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(77, 8)), images, steps=2)
+    assert found["output"].images.isfinite().all()

@@ -463,3 +463,15 @@ class Mixing(nn.Module):
 def test_a_layer_that_mixes_images_has_no_spectrum():
     with pytest.raises(ValueError, match="influence each other"):
         spectrum(Mixing(), pictures(2))
+
+
+def test_searches_in_two_precisions_can_be_held_against_each_other():
+    model, image = nn.Sequential(nn.Flatten(), nn.Linear(64, 9)), torch.rand(1, 1, 8, 8)
+    first = invert(model, image, steps=2)["output"]
+    assert torch.equal(nearer(first, replace(first, m_r=first.m_r.double())).m_i, first.m_i)
+
+
+def test_an_inversion_of_no_layer_has_no_figure():
+    found = invert(nn.Flatten(), torch.rand(1, 1, 8, 8), steps=1)
+    with pytest.raises(ValueError, match="one layer or more to show"):
+        replace(found, results={}).figure()

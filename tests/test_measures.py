@@ -952,3 +952,11 @@ def test_what_cannot_be_measured_is_refused(name):
     call, message = REFUSED[name]
     with pytest.raises((TypeError, ValueError), match=message):
         call(getattr(measures, name))
+
+
+def test_jacobians_are_taken_in_inference_mode_too():
+    with torch.inference_mode():
+        image = torch.rand(1, 2, 2)
+        assert torch.equal(measures.jacobian(lambda x: 2 * x, image), 2 * torch.eye(4))
+        found = measures.leading_singular_values(lambda x: 3 * x, image[None], k=2)
+    assert torch.allclose(found.values, torch.full((1, 2), 3.0), atol=1e-3)

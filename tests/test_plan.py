@@ -134,3 +134,45 @@ def test_half_precision_without_a_gpu():
     with pytest.raises(ValueError, match=r"precision: .*'fp16' on cpu"):
         ae.fit(model, IMAGES, steps=1, precision="fp16")
     assert same(model, before)
+
+
+class InPlace(nn.Module):
+    """Shifts its images themselves, which are the target as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(16, 16)
+
+    def forward(self, images):
+        images.sub_(0.5)
+        return self.layer(images.flatten(1)).view_as(images)
+
+
+def test_a_model_that_changes_its_images_in_place_is_refused():
+    images, model = IMAGES.clone(), InPlace()
+    for scope in (torch.inference_mode(False), torch.inference_mode()):
+        with scope, pytest.raises(ValueError, match="only reads its images, got one that changes"):
+            ae.fit(model, images, steps=1, batch_size=None)
+    assert torch.equal(images, IMAGES)
+
+
+@pytest.mark.parametrize("name", ["vmap", "resume"])
+def test_a_word_for_a_switch_is_refused(name):
+    with pytest.raises(TypeError, match=f"{name}: expected True"):
+        ae.fit(build(), IMAGES, steps=1, **{name: "no"})
+
+
+def test_a_dry_run_leaves_buffers_as_they_were():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(16, 16)
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, images):
+            self.calls += 1
+            return self.layer(images.flatten(1)).view_as(images)
+
+    model = Counting()
+    dry_run(ae.objectives.copy, model, IMAGES)
+    assert float(model.calls) == 0

@@ -90,3 +90,12 @@ def test_noise_is_drawn_where_the_generator_is_and_moves(monkeypatch):
     assert random.normal((2,), like, generator).device == like.device
     random.normal((2,), like)
     assert asked == [generator.device, like.device]
+
+
+def test_seeded_reseeds_no_device_that_it_does_not_put_back(monkeypatch):
+    reseeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", reseeded.append)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: False)
+    with random.seeded(3, torch.device("cpu")):
+        assert torch.initial_seed() == 3
+    assert reseeded == []

@@ -491,3 +491,27 @@ def test_what_the_head_of_the_set_up_cell_makes_is_no_lessons():
 
 def test_what_lessons_say_they_need_is_what_their_cells_make():
     assert names.FILE.read_text(encoding="utf-8") == names.text(), "run: make book"
+
+
+def test_files_that_were_read_do_not_count_as_taken_memory(monkeypatch, tmp_path):
+    room = importlib.import_module("aelib.runtime.memory")
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text(str(8 * 2**20))
+    (group / "memory.current").write_text(str(8 * 2**20 - 10))
+    monkeypatch.setattr(room, "Path", lambda path: tmp_path / path.lstrip("/"))
+    assert room.free_memory(torch.device("cpu")) == 10
+    (group / "memory.stat").write_text(f"anon 5\ninactive_file {7 * 2**20}\n")
+    assert room.free_memory(torch.device("cpu")) == 7 * 2**20 + 10
+
+
+def test_write_whole_keeps_a_files_rights_and_gives_new_ones_the_users(tmp_path):
+    before = os.umask(0o077)
+    try:
+        path = runtime.write_whole(tmp_path / "private", b"1")
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(0o640)
+        runtime.write_whole(path, b"2")
+        assert path.stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)

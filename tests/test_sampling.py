@@ -492,3 +492,9 @@ def test_more_images_than_memory_holds_are_refused(monkeypatch):
     assert len(draw(3, free=None)) == 3  # it does not say: a trial
     with pytest.raises(ValueError, match="more than there is; draw fewer at a time"):
         draw(10**13, free=None)
+
+
+def test_a_model_may_change_the_state_in_place():
+    schedule = objectives.cosine_schedule(20)
+    ways = (lambda x, t: x.relu_(), lambda x, t: x.relu())
+    assert torch.equal(*(sampling.sample(way, schedule, 2, shape=SHAPE) for way in ways))

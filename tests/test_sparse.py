@@ -131,3 +131,26 @@ def test_dead_units_are_named_with_what_to_try():
     inputs = torch.randn(400, *SHAPE, generator=torch.Generator().manual_seed(0))
     with pytest.warns(models.DeadUnitsWarning, match="2 of 20 units .* try a smaller penalty"):
         assert models.dead_units(model, inputs).tolist() == [3, 11]
+
+
+def test_looking_for_dead_units_leaves_the_model_as_it_is():
+    class Normed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.Sequential(
+                torch.nn.Flatten(), torch.nn.BatchNorm1d(16), torch.nn.Dropout()
+            )
+
+        def encode(self, images):
+            return self.layers(images)
+
+    model, before = Normed(), torch.get_rng_state()
+    assert models.dead_units(model, torch.rand(9, *SHAPE)).shape == (0,)
+    assert float(model.layers[1].running_mean.abs().sum()) == 0
+    assert model.training
+    torch.rand(9, *SHAPE)  # what the images took
+    after = torch.get_rng_state()
+    torch.set_rng_state(before)
+    torch.rand(9, *SHAPE)
+    torch.rand(9, *SHAPE)
+    assert torch.equal(after, torch.get_rng_state())

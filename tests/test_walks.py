@@ -271,3 +271,25 @@ MODEL, walk, diffuse = linear(), sampling.manifold_walk, sampling.diffuse_withou
 def test_what_cannot_work_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call(pictures(dtype=torch.float64))
+
+
+def test_a_model_may_change_what_it_is_given_in_place():
+    class Halving(nn.Module):
+        shape = SHAPE
+
+        def encode(self, images):
+            return images.mul_(0.5)
+
+        decode = forward = encode
+
+    images, plain = pictures(), lambda x: x / 2
+    before = images.clone()
+    assert torch.equal(sampling.self_map(Halving(), images, 2), sampling.self_map(plain, images, 2))
+    assert torch.equal(sampling.decode(Halving(), images), before / 2)
+    sampling.interpolate(images, images, model=Halving())
+    assert torch.equal(images, before)
+    loops = (
+        sampling.diffuse_without_diffusion(model, 2, [1, 0.5, 0.1], eta=0.0, shape=SHAPE)
+        for model in (Halving(), plain)
+    )
+    assert torch.equal(*loops)

@@ -188,7 +188,8 @@ class Card:
 
     def _picture(self) -> str:
         """The kept interval against the bounds that support the claim, as a strip."""
-        bound = self.claim.supported.get(self.claim.reading)
+        named = {label(key): bound for key, bound in self.claim.supported.items()}
+        bound = named.get(label(self.claim.reading))
         if self.full is None or bound is None:
             return ""
         reading = self.full[label(self.claim.reading)]

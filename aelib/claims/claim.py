@@ -240,7 +240,8 @@ class Claim:
 
         either = f"; conditional if {words(self.conditional)}" if self.conditional else ""
         against = "if the opposite of a condition" + " in each" * bool(self.conditional) + " holds"
-        if any(key in self.controls for key in (*self.supported, *self.conditional)):
+        controls = set(map(label, self.controls))
+        if any(label(key) in controls for key in (*self.supported, *self.conditional)):
             against += ", one on a control aside"
         if self.refuted:
             against = f"if {words(self.refuted)}"
@@ -268,12 +269,14 @@ class Claim:
         if self.open:
             return "open"
 
+        controls = set(map(label, self.controls))
+
         def holds(rule: Mapping[Key, Bound]) -> bool:
             return bool(rule) and all(b.holds(table[label(key)]) for key, b in rule.items())
 
         def fails(rule: Mapping[Key, Bound]) -> bool:
-            names = [key for key in rule if key not in self.controls]
-            return any(rule[key].fails(table[label(key)]) for key in names)
+            named = {label(key): bound for key, bound in rule.items()}
+            return any(named[name].fails(table[name]) for name in named.keys() - controls)
 
         if holds(self.supported):
             return "supported"

@@ -110,6 +110,14 @@ def ex_4_confident(answer: Any) -> None:
         f"The judge is sure of them to {sure:.3f}, of real digits to {of_digits:.3f}."
     )
     assert far > 100 * apart, "Their Fréchet distance is too small: are there digits among them?"
+    known = digits.train.flatten(1)
+    off, usual = (
+        float(torch.cdist(x.flatten(1), known).amin(1).median()) for x in (mine, digits.test)
+    )
+    assert off > 1.5 * usual, (
+        f"Half of them lie within {off:.1f} of a digit, of real ones within {usual:.1f}: are they "
+        "none?"
+    )
 
 
 def ex_4_features(answer: Any) -> None:
@@ -125,8 +133,9 @@ def ex_4_features(answer: Any) -> None:
     near, usual = (float(measures.frechet_distance(x.flatten(1), flat)) for x in (mine, test))
     assert near < 1.5 * usual, f"In pixels they are at {near:.2f}, real digits at {usual:.2f}."
     far, real = float(judge.frechet(mine)), float(judge.frechet(test))
-    assert far > 5 * real, (
-        f"In the judge's features they are at {far:.1f}, real ones at {real:.1f}."
+    assert far > 100 * real, (
+        f"In the judge's features they are at {far:.1f}, real ones at {real:.1f}: that is still "
+        "something like digits."
     )
 
 

@@ -94,11 +94,11 @@ def ex_5_generate(answer: Any) -> None:
 
     mine = torch.as_tensor(tried(answer)).detach().float()
     assert mine.shape == (500, 1, 28, 28), f"Its shape is {tuple(mine.shape)}."
-    train = digits().train
-    two = torch.cdist(mine.flatten(1), train.flatten(1)).topk(2, largest=False).values
+    known = torch.cat([digits().train, digits().test]).flatten(1)
+    two = torch.cdist(mine.flatten(1), known).topk(2, largest=False).values
     ratio = float((two[:, 0] / two[:, 1]).mean())
-    assert ratio > 0.85, (
-        f"The nearest training digit is {ratio:.2f} times as far as the second nearest: these are "
+    assert ratio > 0.896, (  # .03 below what real new digits have, chapter 4's bound
+        f"The nearest known digit is {ratio:.2f} times as far as the second nearest: these are "
         "copies, or nearly. Real new digits have .93."
     )
     here, rival = float(frechet(mine)), float(frechet(density(40)(500, 0)))

@@ -28,8 +28,8 @@ BASINS = 40  # cells in each direction, of which each says where its middle ends
 
 MANY = Claim(
     id="5.17",
-    statement="The longer a copier with a code of two numbers learns, the more attractors its code "
-    "has: one before training, many after.",
+    statement="Taught 4,000 digits, a copier with a code of two numbers has more attractors at the "
+    "end of its training than early on: one before training, many after.",
     source="Radhakrishnan et al. 2020, Fumero et al. 2026",
     reading="attractors, 4,000 digits",
     measure="fixed points of z → E(D(z)) that draw their surroundings, at least: those that "

@@ -191,12 +191,6 @@ def picture(result: Result):
     return figure
 
 
-def copies_picture(result: Result):
-    """Held-out digits and their copies through two small codes."""
-    copies = {name: torch.as_tensor(rows) for name, rows in result.show["copies"].items()}
-    return figures.grid(list(copies.values()), labels=list(copies))
-
-
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,

@@ -294,7 +294,7 @@ def vary(id: str, folder: str | Path | None = None, jobs: int = 1) -> list[Path]
         variables = {"OMP_NUM_THREADS": "1", **os.environ, **VARIATIONS.get(change or "", {})}
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         if done.returncode:
-            last = done.stderr.strip().splitlines()[-1]
+            last = [f"it ended with {done.returncode}", *done.stderr.strip().splitlines()][-1]
             raise RuntimeError(f"claim {id}, {change or 'nothing changed'}: {last}")
         return json.loads(done.stdout.splitlines()[-1])
 

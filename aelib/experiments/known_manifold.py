@@ -56,8 +56,8 @@ LINE = Claim(
         for far in ("", ", far apart")
         for what in ("off the manifold", "from the true middle")
     ),
-    fails_when="The code is wide: what lies half-way between two of its codes is what lies "
-    "half-way between two pictures.",
+    fails_when="The code is wide: what lies half-way between two of its codes is no more than a "
+    "third nearer than what lies half-way between two pictures.",
     rule_changed="2026-11-26",
     seen_before="first run",
 )
@@ -100,6 +100,7 @@ WALK = Claim(
         ("code of 2", "off the manifold, 100 steps"),
         ("code of 2, noise in code", "place moved, 100 steps"),
     ),
+    ratios=(("code of 2", "off the manifold, 100 steps"),),  # one net's walkers run far away
     fails_when="A wide net has only learned to copy, or the noise is stronger than it was taught. "
     "And a list of the training pictures, which has learned nothing, walks along it as well.",
     rule_changed="2026-11-27",

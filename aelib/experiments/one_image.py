@@ -121,23 +121,6 @@ def picture(result: Result):
     )
 
 
-def bars_picture(result: Result):
-    """Correlation of outputs with the new input and with the training image, every net."""
-    with_input, with_taught = (
-        result.show[name] for name in ("with the input", "with the training image")
-    )
-    return figures.grouped_bars(
-        {
-            name.replace(", ", ",\n").replace("conv that", "conv that\n"): {
-                "the new input": with_input[name],
-                "the training image": with_taught[name],
-            }
-            for name in with_input
-        },
-        xlabel="correlation of the output with …",
-    )
-
-
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,

@@ -231,33 +231,6 @@ def picture(result: Result):
     return figure
 
 
-def early_stop_picture(result: Result):
-    """The gain along the path at σ = 0.2; how far the best stop falls short, with controls."""
-    figure, (top, bottom) = figures.canvas(2, 1, height=6)
-    gains, short, paths = (result.show[name] for name in ("gains", "short", "paths"))
-    names = {"Wiener filter": "Wiener filter", "best truncated PCA": "best PCA"}
-    figures.curves(
-        TIMES[1:],
-        {"early stop": gains[:, 1:]},
-        lines={label: float(np.mean(paths[name])) for name, label in names.items()},
-        xlabel="training time t",
-        ylabel="gain at σ = 0.2 (dB)",
-        logx=True,
-        legend="ends",
-        ax=top,
-    )
-    figures.curves(
-        SIGMAS,
-        {name: short[name] for name in list(short)[:4]},
-        lines={"0.2 dB": 0.2},
-        xlabel="noise σ",
-        ylabel="dB below Wiener",
-        legend="above",
-        ax=bottom,
-    )
-    return figure
-
-
 def paths_picture(result: Result):
     """The best gain on the way at σ = 0.2, for other starts, depths and optimisers."""
     return figures.bars(

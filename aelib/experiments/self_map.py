@@ -20,7 +20,7 @@ CLAIM = Claim(
     id="5.5",
     statement="Applied to its own output, a copier lets fewer pictures walk away the longer it is "
     "trained.",
-    source="Badger's page: seven of eight, then one of eight after 200 more epochs",
+    source="Badger's page: “from 7/8 to around 1/8” with 200 further epochs",
     reading="fall, 10 times",
     measure="share of 300 test digits that ten applications move by more than 0.3 of their length: "
     "after 200 training steps, less that after 6,000",

@@ -278,35 +278,6 @@ def picture(result: Result):
     return figure
 
 
-def map_picture(result: Result):
-    """H by depth and number of images, and by kind of net at 16 images."""
-    table = result.show["table"]
-    cells = [
-        [
-            np.mean(table[f"H, {n} images" + (f", depth {depth}" if depth != 5 else "")])
-            for n in COUNTS
-        ]
-        for depth in DEPTHS
-    ]
-    kinds = {
-        name: table["H, 16 images" + (f", {name}" if options else "")]
-        for name, options in VARIANTS.items()
-    }
-    figure, (left, right) = figures.canvas(1, 2)
-    figures.heat(
-        cells,
-        xlabels=[str(n) for n in COUNTS],
-        ylabels=[str(depth) for depth in DEPTHS],
-        xlabel="training images",
-        ylabel="hidden layers",
-        label="",
-        title="H",
-        ax=left,
-    )
-    figures.bars(kinds, xlabel="H, 16 images", ax=right)
-    return figure
-
-
 EXPERIMENT = Experiment(
     claims=(MANY, FEW),
     run=run,

@@ -181,12 +181,6 @@ def picture(result: Result):
     return figure
 
 
-def strange_picture(result: Result):
-    """Photographs, white noise and a checkerboard, and what three nets make of them."""
-    rows = {name: torch.as_tensor(images) for name, images in result.show["strange"].items()}
-    return figures.grid(list(rows.values()), labels=list(rows))
-
-
 EXPERIMENT = Experiment(
     claims=(CLAIM,),
     run=run,

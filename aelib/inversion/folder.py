@@ -162,13 +162,13 @@ def invert_folder(
     (1, [torch.Size([1, 1, 3, 16, 16])])
     """
     checks.module(model)
-    checks.counts(size=size, chunk=chunk)
+    size, chunk = (checks.whole(n, name, least=1) for n, name in ((size, "size"), (chunk, "chunk")))
     check_channels(channels)
     for name in options:
         checks.choice(name, "options", OPTIONS)
     if not isinstance(seeds, Sequence):
         seeds = checks.whole(seeds, "seeds", least=1)
-    elif not [checks.whole(seed, "seeds", least=0) for seed in seeds]:
+    elif not (seeds := [checks.whole(seed, "seeds", least=0) for seed in seeds]):
         raise ValueError(checks.message("seeds", "how many, or a list of them", seeds))
     job = _Job(model, layers, seeds, size, channels, forward, options)
     paths = _paths(images, Path(out))

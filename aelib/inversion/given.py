@@ -87,10 +87,14 @@ def invert_features(
     if targets.dtype != dtype:
         expected = f"{dtype}, in which this model's pictures and features are"
         raise TypeError(checks.message("targets", expected, targets, f"use targets.to({dtype})"))
+    seed = checks.whole(seed, "seed", least=0)
     init = recipe.init(size, random.generator(2**31 + seed)).to(targets)
     start = (GRAY + recipe.init_contrast * (init - GRAY)).expand(len(targets), *size)
     model = check_model(model, start[:1], span=None)
-    (layer,) = check_names(model, layer, start[:1], forward)
+    names = check_names(model, layer, start[:1], forward)
+    if len(names) > 1:
+        raise ValueError(checks.message("layer", "one", names, "call once for each"))
+    (layer,) = names
     with frozen(model), contextlib.ExitStack() as stack:
         check_layers(model, start[:1], [layer], reference_noise(seed, start[0]), forward)
         read = stack.enter_context(reader(model, layer, forward))

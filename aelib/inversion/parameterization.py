@@ -104,6 +104,7 @@ def frequencies(height: int, width: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is kept has to serve outside of it, too
 def _basis(
     fourier: Fourier, shape: Shape, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:

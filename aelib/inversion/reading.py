@@ -78,6 +78,14 @@ def frozen(model: nn.Module, channels_last: bool = False) -> Iterator[None]:
         parameters: dict[str, Any] = module._parameters
         held += [(parameters, False), (module._buffers, True), (vars(module), True)]
     before = [(values, dict(values)) for values, _ in held]
+    # What a forward notes in a list or a dictionary of its own goes again.
+    common = vars(nn.Module())
+    noted = [
+        (value, value.copy())
+        for module in modules
+        for name, value in vars(module).items()
+        if name not in common and isinstance(value, list | dict)
+    ]
     stand_ins: dict[int, Tensor] = {}  # a tensor that two modules share stays shared
     with evaluating(model), _whole_float32():
         try:
@@ -94,6 +102,9 @@ def frozen(model: nn.Module, channels_last: bool = False) -> Iterator[None]:
         finally:
             for values, own in before:
                 _restore(values, own)
+            for value, contents in noted:
+                value.clear()
+                value.extend(contents) if isinstance(value, list) else value.update(contents)
 
 
 @contextlib.contextmanager

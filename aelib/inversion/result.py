@@ -44,7 +44,7 @@ class LayerInversion:
             outputs for x_g: 1 + the number of classes strictly above it. NaN where the model's
             output is not (n, classes) finite floats, two classes or more.
         rank_start: the same for the image the descent began at.
-        iterations: evaluations of the model until the row stopped.
+        iterations: evaluations of the model until the row stopped, the start's counted as well.
         seconds: from the start of the row's batch until the row stopped.
         stopped: why, a word for each seed and image: "steps" (all were done), "reached" (m_g fell
             below until · m_r), "levelled off" (going on changed the image no more), "stalled" (no
@@ -119,7 +119,7 @@ def nearer(first: LayerInversion, *others: LayerInversion) -> LayerInversion:
     for one in others:
         for name in ("norm", "m_r", "steps"):
             mine, other = getattr(first, name), getattr(one, name)
-            if mine.shape != other.shape or not torch.allclose(mine, other):
+            if mine.shape != other.shape or not torch.allclose(mine.double(), other.double()):
                 expected = "those of the same images and seeds, logged at the same steps"
                 got = checks.Described(f"some with another {name}")
                 raise ValueError(checks.message("searches", expected, got))
@@ -200,11 +200,14 @@ class Inversion:
             channel, in grey. Give it to `figures.show` with your alt text.
 
         Raises:
-            ValueError: if there are not so many seeds.
+            ValueError: if there are not so many seeds, or no layer.
         """
         from aelib.figures import grid
 
         checks.whole(seed, "seed", least=0, most=len(self.seeds) - 1, limit="the last of the seeds")
+        if not self.results:
+            got = checks.Described("none: it was stopped before the first was done")
+            raise ValueError(checks.message("inversion", "one layer or more to show", got))
         columns = ["input"]
         for layer, result in self.results.items():
             columns.append(f"{layer}\n{float(result.relative[seed].nanmedian()):.2f}")

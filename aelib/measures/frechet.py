@@ -114,7 +114,11 @@ def classifier_score(classifier: Seeds[Features], images: Seeds[Tensor]) -> Clas
     >>> score.label, round(score.entropy, 4)  # two classes, equally many: ln 2
     (tensor([0, 1]), 0.6931)
     """
-    probabilities = image_features(classifier, images).softmax(1)  # (n, classes)
+    scores = image_features(classifier, images)  # (n, classes)
+    if scores.shape[1] < 2:
+        advice = "of one class every image is sure"
+        raise ValueError(checks.message("classifier", "one of two classes or more", scores, advice))
+    probabilities = scores.softmax(1)
     mean = probabilities.mean(0)
     entropy = -torch.special.xlogy(mean, mean).sum()
     top = probabilities.max(1)

@@ -17,6 +17,7 @@ LARGEST_SPECTRUM = 1024  # eigenvalues cost d³: a few seconds an image at this 
 
 
 @over_seeds("model")
+@torch.inference_mode(False)
 def jacobian(model: Seeds[Model], image: Tensor) -> Tensor:
     """J[i, j] = ∂O(x)ᵢ / ∂xⱼ at one image, (channels, height, width): (d, d).
 

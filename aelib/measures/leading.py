@@ -47,6 +47,7 @@ class Leading(NamedTuple):
 
 
 @over_seeds("model", images=4)
+@torch.inference_mode(False)
 def leading_singular_values(
     model: Seeds[Callable[[Tensor], Tensor]],
     images: Seeds[Tensor],
@@ -72,7 +73,7 @@ def leading_singular_values(
         iterations: how often the subspace is refined.
         oversampling: how many vectors more than k.
         rows: vectors in one pass through the model; memory grows with it.
-        seed: of the vectors to begin with, for every image the same.
+        seed: of the vectors to begin with, for every image the same; a Generator is advanced.
 
     Raises:
         ValueError: if the output carries no gradient, cannot be differentiated twice, or has no row

@@ -55,7 +55,9 @@ def replicate(build: Callable[[], M], seeds: int = 3, first: int = 0) -> list[M]
 
 
 def init_weights(model: nn.Module, init: str = "torch", gain: float = 1.0) -> nn.Module:
-    """Draw every weight matrix of `model` anew: independent, mean 0, deviation gain·c/√fan_in.
+    """Draw the weights of every `nn.Linear` and `nn.Conv2d` of `model` anew.
+
+    They are independent, of mean 0 and deviation gain·c/√fan_in.
 
     c is 1/√3 for "torch" (uniform; what PyTorch draws by default), 1 for "lecun" and √2 for "he"
     (normal). Biases follow PyTorch's default for "torch" and are 0 otherwise, times gain too.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aelib import checks
 from aelib.models.autoencoders import Autoencoder
 from aelib.models.init import init_weights
+from aelib.models.modes import evaluating
 
 
 class DeadUnitsWarning(UserWarning):
@@ -146,7 +147,8 @@ def dead_units(model: nn.Module, images: Tensor) -> Tensor:
     tensor([], dtype=torch.int64)
     """
     checks.methods(model, "encode", advice="use models.SparseAutoencoder")
-    on = (model.encode(checks.images(images)) > 0).any(0)  # type: ignore[operator]
+    with evaluating(model), torch.no_grad():
+        on = (model.encode(checks.images(images)) > 0).any(0)  # type: ignore[operator]
     dead = (~on).nonzero().flatten()
     if len(dead):
         warnings.warn(

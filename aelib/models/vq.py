@@ -119,7 +119,8 @@ def restart_unused(model: VQAutoencoder, images: Tensor, seed: int | torch.Gener
 
     Call it now and then in a training, with a batch or more:
     `fit(net, images, callback=lambda at: [restart_unused(n, images) for n in at["models"]], …)`;
-    `objectives.quantized` trains several nets side by side, so that the change lasts.
+    `objectives.quantized` trains several nets side by side, so that the change lasts; with `ema` it
+    does not.
 
     Args:
         model: changed in place.

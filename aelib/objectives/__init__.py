@@ -8,8 +8,8 @@ generator, one number per example: `torch.rand(images.shape[:-3])`. Whatever the
 with must have the same leading axes as its images.
 
 Two attributes are optional. `span`, such as (0.0, 1.0): the values the images must lie in, which
-`fit` looks at before the first step. `mark(models)`: called by `fit` at its end, to leave a note in
-the models of what they were trained for.
+`fit` looks at before the first step. `mark(models)`: called by `fit` then, too, to leave a note in
+the models of what they are trained for.
 """
 
 from aelib.objectives.classification import classify

@@ -63,7 +63,7 @@ def quantized_terms(model: VQAutoencoder, images: Tensor) -> QuantizedTerms:
     """The three terms apart, before β: see `QuantizedTerms`.
 
     Args:
-        model: with `continuous`, `words_of`, `quantize` and `decode`, as `models.VQAutoencoder`.
+        model: with `continuous`, `nearest`, `quantize` and `decode`, as `models.VQAutoencoder`.
         images: (..., channels, height, width).
 
     Raises:

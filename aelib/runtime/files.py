@@ -65,7 +65,7 @@ def write_whole(path: str | Path, data: bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(neighbour, 0o644)
+        os.chmod(neighbour, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
         os.replace(neighbour, target)
     except BaseException as error:
         if neighbour is not None:
@@ -80,6 +80,13 @@ def write_whole(path: str | Path, data: bytes) -> Path:
         failure.errno = error.errno
         raise failure from error
     return path
+
+
+def _umask() -> int:
+    """What the user takes away from the rights of new files; to be read it has to be set."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def _sweep(target: Path) -> None:

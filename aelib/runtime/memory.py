@@ -21,7 +21,12 @@ def free_memory(device: torch.device) -> int | None:
     with contextlib.suppress(OSError, ValueError):  # a container may be given less
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())
-        free.append(limit - int((group / "memory.current").read_text()))
+        taken = int((group / "memory.current").read_text())
+        # Files that were read count as taken, and are given up when something else needs the room.
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            lines = (group / "memory.stat").read_text().splitlines()
+            taken -= int(next(x for x in lines if x.startswith("inactive_file ")).split()[1])
+        free.append(limit - taken)
     return min(free) if free and is_cpu(device) else None
 
 

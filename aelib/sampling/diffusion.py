@@ -146,7 +146,7 @@ def _answers(x: Tensor, model: Callable, time: int, batch_size: int) -> Tensor:
         expected = "one called as model(x, times) that answers in the shape of x"
         advice = "train a models.DiffusionUNet with objectives.diffusion"
         try:
-            answer = model(batch, times)
+            answer = model(batch.clone(), times)  # it may change them in place
         except TypeError as error:
             got = checks.Described(f"{type(model).__name__} ({error})")
             raise TypeError(checks.message("model", expected, got, advice)) from error

@@ -175,7 +175,7 @@ def diffuse_without_diffusion(
     with evaluating(model), torch.no_grad():
         x = x + levels[0] * random.normal(x.shape, x, source)
         for step, (now, then) in enumerate(pairwise([*levels, 0.0]), 1):
-            copy = _clamped(model(x), x, clamp, step)
+            copy = _clamped(model(x.clone()), x, clamp, step)
             if callback is not None:
                 callback({"step": step, "images": copy})
             noise = math.sqrt(1 - eta**2) * (x - copy) / now if eta < 1 and then else 0.0
@@ -216,7 +216,7 @@ def interpolate(
         return torch.stack([torch.lerp(first, last, share) for share in shares])
     checks.methods(model, "encode", "decode")
     with evaluating(model), torch.no_grad():
-        start, end = model.encode(first), model.encode(last)
+        start, end = model.encode(first.clone()), model.encode(last.clone())
         codes = torch.cat([torch.lerp(start, end, share) for share in shares])
         return model.decode(codes).unflatten(0, (points, len(first)))
 
@@ -238,7 +238,7 @@ def decode(model: Autoencoder, codes: Tensor) -> Tensor:
     codes = checks.tensor(codes, "codes", ("n", "k", ...))
     with evaluating(model), torch.no_grad():
         try:
-            return model.decode(codes)
+            return model.decode(codes.clone())
         except RuntimeError as error:
             expected = f"as many elements as model.encode(images) has ({error})"
             raise ValueError(checks.message("codes", expected, codes)) from error
@@ -254,7 +254,7 @@ def _path(model: Any, step: Callable[[Tensor], Tensor], images: Tensor, steps: i
     path[0] = x = images
     with evaluating(model), torch.no_grad():
         for done in range(1, steps + 1):
-            path[done] = x = _clamped(step(x), x, clamp, done)
+            path[done] = x = _clamped(step(x.clone()), x, clamp, done)
             if callback is not None:
                 callback({"step": done, "images": x})
     return path

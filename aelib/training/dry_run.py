@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -31,21 +33,28 @@ def dry_run(
 
     Raises:
         ValueError: if the objective cannot use this model and these images, gives anything but one
-            loss per example, or one that is not finite.
+            loss per example, or one that is not finite; or if the images are changed in place,
+            which are the target as well.
     """
     chosen = [0, min(1, len(images) - 1)]
     if labels is not None:
         chosen = [int(labels.argmin()), int(labels.argmax())]
     device = next(model.parameters()).device
-    pair = images[chosen].to(device)
+    with torch.inference_mode(False):  # there torch does not count what changes a tensor in place
+        pair = images[chosen].to(device)
     inputs = (pair,) if labels is None else (pair, labels[chosen].to(device))
-    with evaluating(model), torch.no_grad(), random.seeded(None, device):
+    untouched = pair._version
+    with _as_it_was(model, device):
         try:
             losses = objective(model, *inputs)
         except ObjectiveError:
             raise
         except UNFIT as error:
             raise ValueError(_blame(objective, model, pair, error)) from error
+    if pair._version != untouched:
+        got = checks.Described("one that changes them in place")
+        advice = "begin its forward with x = x.clone(), or take the plain form, such as F.relu(x)"
+        raise ValueError(checks.message("model", "one that only reads its images", got, advice))
     check_losses(losses, pair)
     if not torch.isfinite(losses).all():
         got = checks.Described(f"losses ({plain_name(objective)}) that are NaN or infinite")
@@ -53,8 +62,7 @@ def dry_run(
         raise ValueError(checks.message("model", "a finite loss before any training", got, advice))
     if smallest > 1:
         return
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    with evaluating(model), torch.no_grad(), random.seeded(None, device):
+    with _as_it_was(model, device):
         try:
             objective(model.train(), *(values[:1] for values in inputs))
         except UNFIT as error:
@@ -63,6 +71,15 @@ def dry_run(
             raise ValueError(
                 checks.message("batch_size", "2 or more images a step", got, advice)
             ) from error
+
+
+@contextlib.contextmanager
+def _as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards modes, buffers and generators are as before."""
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with evaluating(model), torch.no_grad(), random.seeded(None, device):
+        try:
+            yield
         finally:
             for buffer, before in buffers:
                 buffer.copy_(before)

@@ -137,6 +137,20 @@ def difference(models: Sequence[nn.Module]) -> str:
     return ""
 
 
+def _contents(value: object) -> object:
+    """What stands for an attribute: its contents where they are plain, else itself and no other."""
+    match value:
+        case dict():
+            return "dict", tuple((name, _contents(inner)) for name, inner in value.items())
+        case list() | tuple():
+            return type(value), tuple(map(_contents, value))
+        case set() | frozenset():
+            return type(value), frozenset(map(_contents, value))
+        case _ if isinstance(value, PLAIN):
+            return type(value), value
+    return id(value)
+
+
 def _outline(model: nn.Module) -> dict[str, object]:
     """All that makes a model what it is, except its parameters' values."""
     common = vars(nn.Module())
@@ -145,8 +159,8 @@ def _outline(model: nn.Module) -> dict[str, object]:
         outline[f"the type of {path or 'the model'}"] = type(module)
         for name, value in vars(module).items():
             if name not in common:
-                plain = repr(value) if isinstance(value, list | tuple | dict | set) else id(value)
-                outline[f"{path}.{name}".lstrip(".")] = value if isinstance(value, PLAIN) else plain
+                same = value if isinstance(value, PLAIN) else _contents(value)
+                outline[f"{path}.{name}".lstrip(".")] = same
     for name, value in model.named_parameters():
         outline[name] = (value.shape, value.dtype, value.requires_grad)
     return outline

@@ -45,7 +45,8 @@ def fit(
 
     Args:
         models: a model, or a list of them (`models.replicate`), one per seed, all trained in this
-            one call. They come back on the device they came from.
+            one call. They come back on the device they came from. In between all of a model is in
+            training mode, also a batch norm that was put into evaluation mode; then as it was.
         images: (n, channels, height, width), finite floats; one tensor for all, or one per model.
             They are only read: no gradient enters them, or whatever they were computed from.
         objective: one loss per example (`objectives`); its mean over the batch is minimised. It
@@ -76,10 +77,12 @@ def fit(
         callback: called at every record, likewise, with a dict: "step"; "loss", one number a model;
             "metrics", by name, one number a model; "models", the list of them. Metrics and
             callback see the models on the device they came from, as the data there is. What a
-            callback changes in them lasts with vmap=False only: one graph has its own copies.
+            callback changes in them lasts with vmap=False and without ema only: one graph has its
+            own copies, and averages give way to the weights again.
         checkpoint: a file (`torch.save`'s) written at every record, whole or not at all.
         resume: go on from the checkpoint if there is one; the end is bit for bit that of an
-            unbroken run on the same machine. `steps` may be larger than before.
+            unbroken run on the same machine. `steps` may be larger than before. Two objectives
+            are told apart by their names: one lambda passes for another.
         vmap: train the seeds as one batched graph (True) or side by side, step by step (False).
             None takes what benchmarks/seeds.py measured as cheaper here. Both see the same batches.
         device: where to train; None is Accelerate's choice (a GPU if there is one). Launched by
@@ -110,6 +113,8 @@ def fit(
     plan = Plan(**locals())  # every argument, checked before any work
     scaler, stopped = plan.place.scaler, "finished"
     with prepared(plan) as learners, runtime.interruptible() as interrupted:
+        if mark := getattr(objective, "mark", None):
+            mark(plan.models)  # what a sampler in a callback has to know
         recorder = Recorder(plan, learners)
         done = recorder.begin()
         with plan.bar(done) as bar:
@@ -135,6 +140,4 @@ def fit(
                     if plan.place.any(interrupted.is_set()) and step < plan.steps:
                         stopped = "interrupted"
                         break
-    if mark := getattr(objective, "mark", None):
-        mark(plan.models)
     return recorder.history(stopped)

@@ -99,6 +99,12 @@ class Plan:
             checks.function(metric, f"metrics[{name!r}]", "a function of the model")
         if self.callback is not None:
             checks.function(self.callback, "callback", "a function of a dict")
+        for name, value, words in (
+            ("resume", self.resume, "True or False"),
+            ("vmap", self.vmap, "True, False or None"),
+        ):
+            if not isinstance(value, bool) and not (name == "vmap" and value is None):
+                raise TypeError(checks.message(name, words, value))
         self.checkpoint = _checkpoint(self.checkpoint, self.resume)
         self.place = place(self.device, self.precision)
         self.homes = [next(model.parameters()).device for model in self.models]
