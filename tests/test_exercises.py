@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from aelib import data, exercises, random
+from aelib import data, exercises, measures, random
 from press.notebooks import notebooks
 
 LABELS = [
@@ -139,6 +139,26 @@ def main_direction(images):
     return torch.linalg.svd(images.flatten(1), full_matrices=False)[2][0]
 
 
+def nearer_than_it_was(net, taught, others):
+    ends = measures.iterate(net, others, 50)
+    gaps = torch.cdist(ends.flatten(1), taught.flatten(1)).amin(1)
+    return (gaps < (ends - others).flatten(1).norm(dim=1)).float().mean()
+
+
+def after_one_application(net, taught, others):
+    gaps = torch.cdist(net(others).flatten(1), taught.flatten(1)).amin(1)
+    return (gaps < 0.05).float().mean()
+
+
+def each_by_itself(batch, like):
+    def moments(images, over):
+        return images.mean(over, keepdim=True), images.std(over, keepdim=True, unbiased=False)
+
+    mean, deviation = moments(batch, (2, 3))
+    wanted, spread = moments(like, (0, 2, 3))
+    return (batch - mean) / deviation * spread + wanted
+
+
 @pytest.mark.parametrize(
     ("label", "answer", "right"),
     [
@@ -147,6 +167,9 @@ def main_direction(images):
         ("ex-1-bound", lambda: (0.457, 0.3288), True),
         ("ex-1-bound", lambda: (0.5, 0.367), True),
         ("ex-1-bound", lambda: (0.5, 0.33), False),
+        ("ex-2-mistake", lambda: nearer_than_it_was, False),
+        ("ex-2-mistake", lambda: after_one_application, False),
+        ("ex-3-standardise", lambda: each_by_itself, False),
         ("ex-4-confident", zeros_alone, False),
         ("ex-4-features", faintly_noisy, False),
         ("ex-5-generate", held_out, False),

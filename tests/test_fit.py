@@ -482,3 +482,25 @@ def test_a_callback_samples_a_model_as_it_is_trained():
         callback=lambda at: found.append(walk()),
     )
     assert torch.equal(found[-1], walk())
+
+
+def test_a_list_of_a_models_own_parts_is_no_difference():
+    models = seeds(2)
+    for model in models:
+        model.listed = [model.encoder, slice(0, 3), {"self": []}]
+        model.listed[2]["self"].append(model.listed)  # a container that lies in itself
+    ae.fit(models, IMAGES, steps=1)
+    for model in models:
+        del model.listed[2]
+    ae.fit(models, IMAGES, steps=1, vmap=True)
+
+
+def test_a_training_that_does_not_begin_leaves_a_models_note(tmp_path):
+    schedule = ae.objectives.cosine_schedule(20)
+    model = ae.models.DiffusionUNet(SHAPE, width=8, steps=20, downs=1)
+    once = {"steps": 1, "checkpoint": tmp_path / "checkpoint"}
+    ae.fit(model, IMAGES, objective=ae.objectives.diffusion(schedule, "noise"), **once)
+    other = ae.objectives.diffusion(schedule, "velocity")
+    with pytest.raises(ValueError, match="checkpoint"):
+        ae.fit(model, IMAGES, objective=other, resume=True, **once)
+    assert schedule.target_of(model) == "noise"

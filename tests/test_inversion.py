@@ -526,3 +526,16 @@ def test_what_a_forward_notes_in_a_list_or_a_dictionary_goes_again():
     assert (model.seen is seen, seen, model.last is last, last) == (
         True, ["first"], True, {"first": 1},
     )  # fmt: skip
+
+
+def test_a_dictionary_that_nothing_changed_is_not_touched():
+    class Frozen(dict):
+        def update(self, *rest):
+            raise TypeError("no update")
+
+        clear = pop = update
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 8))
+    model.options = Frozen(a=1)
+    invert(model, torch.rand(1, *SHAPE), steps=2)
+    assert model.options == {"a": 1}

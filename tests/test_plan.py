@@ -151,7 +151,7 @@ class InPlace(nn.Module):
 def test_a_model_that_changes_its_images_in_place_is_refused():
     images, model = IMAGES.clone(), InPlace()
     for scope in (torch.inference_mode(False), torch.inference_mode()):
-        with scope, pytest.raises(ValueError, match="only reads its images, got one that changes"):
+        with scope, pytest.raises(ValueError, match="only reads the images, got one that changes"):
             ae.fit(model, images, steps=1, batch_size=None)
     assert torch.equal(images, IMAGES)
 
@@ -176,3 +176,16 @@ def test_a_dry_run_leaves_buffers_as_they_were():
     model = Counting()
     dry_run(ae.objectives.copy, model, IMAGES)
     assert float(model.calls) == 0
+
+
+def test_what_changes_images_in_training_alone_is_seen_as_well():
+    model = nn.Sequential(nn.Dropout(0.5, inplace=True), nn.Flatten(), nn.Linear(16, 16))
+    model.append(nn.Unflatten(1, (1, 4, 4)))
+    with pytest.raises(ValueError, match="only reads the images, got one that changes"):
+        ae.fit(model, IMAGES, steps=1)
+
+
+def test_an_expanded_buffer_that_nothing_changes_is_no_matter():
+    model = build()
+    model.register_buffer("scale", torch.ones(1).expand(64))
+    ae.fit(model, IMAGES, steps=1)

@@ -56,6 +56,16 @@ def ex_2_mistake(answer) -> None:
         f"A net that gives one of its images whatever goes in stores that one, and your measure "
         f"gives it {stuck:g}. The end may be at any of the taught images."
     )
+    lost = float(answer(lambda images: torch.full_like(images, 9.0), taught, others))
+    assert lost < 0.01, (
+        f"A net that sends everything far from all of its images stores none, and your measure "
+        f"gives it {lost:g}. Near what has the end to be?"
+    )
+    slow = float(answer(lambda images: images + 0.3 * (taught[:1] - images), taught, others))
+    assert slow > 0.99, (
+        f"A net that goes a third of the way to one of its images at each application draws "
+        f"everything to it in the end, and your measure gives it {slow:g}. When do you look?"
+    )
 
 
 def ex_2_break(answer) -> None:

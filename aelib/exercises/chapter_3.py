@@ -50,6 +50,12 @@ def ex_3_standardise(answer: Any) -> None:
             f"The {name} of the first channel is {have[0]:.5f}, and in the training images "
             f"{want[0]:.5f}. Take it over images and places, for each channel by itself."
         )
+    bright = torch.linspace(-0.1, 0.1, len(batch)).view(-1, 1, 1, 1)
+    apart = answer(batch + bright, like).mean((1, 2, 3))
+    assert float(apart[-1] - apart[0]) > 0.05, (
+        "What tells one image from another, its own brightness, is gone as well. Only what all of "
+        "the batch share should go."
+    )
     faded = answer(0.3 * batch + 0.49, like)
     assert torch.allclose(faded, mine, atol=1e-3), (
         "A batch that has faded as a whole gives another answer; all that it shares should be gone."

@@ -68,7 +68,8 @@ CLAIM = Claim(
         (LAST, "pixels / Fourier", "L-BFGS"),
     ),
     condition="Of an untrained residual net's last stage; in a transformer's last block it is the "
-    "search that decides how poor the picture is after 150 evaluations.",
+    "search that decides how much is left after 150 evaluations, and ours leaves less than a "
+    "twentieth.",
     fails_when="The layer still answers most of the picture: then a better search, or a longer "
     "one, brings it back, as in transformer blocks. At the second stage the directions that "
     "the layer does not answer hold about half as much as the search leaves. All this is local, "

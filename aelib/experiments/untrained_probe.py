@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CLAIM = Claim(
     id="4.10",
-    statement="An untrained U-Net with skips tells more of the corruption than a single layer "
-    "does.",
+    statement="An untrained U-Net with skips tells more of the corruption than a single layer, or "
+    "a single number, does.",
     source="Badger's page, section 4: “capable of inferring the corruption process without "
     "training”",
     reading="decoder with skips / one convolution",
@@ -61,8 +61,8 @@ CLAIM = Claim(
         "decoder with skips / pixels and squares",
         "decoder with skips / normalised convolution",
     ),
-    fails_when="The probe that reads it counts as training, or a single untrained convolution is "
-    "allowed to compete, or one number: how bright the pixels are that are black in every digit.",
+    fails_when="Always, in these nets: one untrained convolution tells more, also normalised as "
+    "the decoder is, and so does one number, how bright the pixels are that every digit has black.",
     rule_changed="2026-11-28",
     seen_before="first run",
 )

@@ -103,8 +103,18 @@ def frozen(model: nn.Module, channels_last: bool = False) -> Iterator[None]:
             for values, own in before:
                 _restore(values, own)
             for value, contents in noted:
-                value.clear()
-                value.extend(contents) if isinstance(value, list) else value.update(contents)
+                if _parts(value) != _parts(contents):
+                    if isinstance(value, list):
+                        value[:] = contents
+                    else:
+                        dict.clear(value)
+                        dict.update(value, contents)
+
+
+def _parts(value: list | dict) -> list[int]:
+    """What a list or a dictionary holds, by identity: to compare values would ask tensors."""
+    items = value.items() if isinstance(value, dict) else ((one,) for one in value)
+    return [id(part) for item in items for part in item]
 
 
 @contextlib.contextmanager

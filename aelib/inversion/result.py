@@ -119,7 +119,8 @@ def nearer(first: LayerInversion, *others: LayerInversion) -> LayerInversion:
     for one in others:
         for name in ("norm", "m_r", "steps"):
             mine, other = getattr(first, name), getattr(one, name)
-            if mine.shape != other.shape or not torch.allclose(mine.double(), other.double()):
+            mine, other = mine.cpu().double(), other.cpu().double()
+            if mine.shape != other.shape or not torch.allclose(mine, other):
                 expected = "those of the same images and seeds, logged at the same steps"
                 got = checks.Described(f"some with another {name}")
                 raise ValueError(checks.message("searches", expected, got))

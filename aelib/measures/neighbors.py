@@ -46,7 +46,8 @@ def neighbor_purity(codes: Seeds[Tensor], labels: Seeds[Tensor], k: int = 10) ->
 def _neighbors(rows: Tensor, k: int) -> Tensor:
     """Indices of the k nearest others of each example, (n, k)."""
     k = checks.whole(k, "k", least=1, most=len(rows) - 1, limit="the number of other examples")
-    # The fast way subtracts squares, and far from 0 little is left of them.
-    table = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")  # (n, n)
+    # Distances are made of squares, of which far from 0 little would be left.
+    centred = (rows - rows.mean(0)).double()
+    table = torch.cdist(centred, centred)  # (n, n)
     table.fill_diagonal_(torch.inf)
     return table.topk(k, largest=False).indices

@@ -65,7 +65,11 @@ def write_whole(path: str | Path, data: bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(neighbour, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        try:
+            mode = target.stat().st_mode & 0o777
+        except FileNotFoundError:
+            mode = 0o666 & ~_umask()
+        os.chmod(neighbour, mode)
         os.replace(neighbour, target)
     except BaseException as error:
         if neighbour is not None:

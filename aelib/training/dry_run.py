@@ -33,8 +33,8 @@ def dry_run(
 
     Raises:
         ValueError: if the objective cannot use this model and these images, gives anything but one
-            loss per example, or one that is not finite; or if the images are changed in place,
-            which are the target as well.
+            loss per example, or one that is not finite; or if one of them changes the images in
+            place, which are the caller's, and mostly the target as well.
     """
     chosen = [0, min(1, len(images) - 1)]
     if labels is not None:
@@ -51,10 +51,14 @@ def dry_run(
             raise
         except UNFIT as error:
             raise ValueError(_blame(objective, model, pair, error)) from error
+    with _as_it_was(model, device), contextlib.suppress(*UNFIT):  # a dropout acts in training only
+        objective(model.train(), *inputs)
     if pair._version != untouched:
         got = checks.Described("one that changes them in place")
         advice = "begin its forward with x = x.clone(), or take the plain form, such as F.relu(x)"
-        raise ValueError(checks.message("model", "one that only reads its images", got, advice))
+        raise ValueError(
+            checks.message("model or objective", "one that only reads the images", got, advice)
+        )
     check_losses(losses, pair)
     if not torch.isfinite(losses).all():
         got = checks.Described(f"losses ({plain_name(objective)}) that are NaN or infinite")
@@ -82,7 +86,8 @@ def _as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
             yield
         finally:
             for buffer, before in buffers:
-                buffer.copy_(before)
+                if not torch.equal(buffer, before):  # an expanded one cannot be written to
+                    buffer.copy_(before)
 
 
 def _blame(objective: Objective, model: nn.Module, images: Tensor, error: Exception) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -19,7 +21,10 @@ from aelib.training.plan import Plan
 # million loses least over three and ten seeds; above it the ways without a graph cost the same.
 SMALL_STEP = 4_000_000
 
-PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device)
+PLAIN = (
+    bool, int, float, complex, str, type(None), slice, range, np.generic, torch.dtype, torch.device
+)  # fmt: skip
+CONTAINERS = (list, tuple, set, frozenset, dict)
 
 
 class Ensemble(nn.Module):
@@ -137,30 +142,33 @@ def difference(models: Sequence[nn.Module]) -> str:
     return ""
 
 
-def _contents(value: object) -> object:
-    """What stands for an attribute: its contents where they are plain, else itself and no other."""
-    match value:
-        case dict():
-            return "dict", tuple((name, _contents(inner)) for name, inner in value.items())
-        case list() | tuple():
-            return type(value), tuple(map(_contents, value))
-        case set() | frozenset():
-            return type(value), frozenset(map(_contents, value))
-        case _ if isinstance(value, PLAIN):
-            return type(value), value
-    return id(value)
+def _contents(value: Any, parts: dict[int, str], around: tuple[int, ...] = ()) -> object:
+    """What stands for an attribute: of a part of the model its name, of what is plain the contents,
+    of anything else itself. `around`: the containers that it lies in."""
+    if id(value) in parts:
+        return "part", parts[id(value)]
+    if isinstance(value, PLAIN):
+        return type(value), repr(value)
+    inside = (*around, id(value))
+    if not isinstance(value, CONTAINERS) or id(value) in around:
+        return id(value)
+    if isinstance(value, dict):
+        return dict, tuple((key, _contents(one, parts, inside)) for key, one in value.items())
+    contents = [_contents(one, parts, inside) for one in value]
+    ordered = isinstance(value, list | tuple)
+    return type(value), tuple(contents) if ordered else frozenset(contents)
 
 
 def _outline(model: nn.Module) -> dict[str, object]:
     """All that makes a model what it is, except its parameters' values."""
     common = vars(nn.Module())
     outline: dict[str, object] = {}
+    parts = {id(part): path for path, part in (*model.named_modules(), *model.named_parameters())}
     for path, module in model.named_modules():
         outline[f"the type of {path or 'the model'}"] = type(module)
         for name, value in vars(module).items():
             if name not in common:
-                same = value if isinstance(value, PLAIN) else _contents(value)
-                outline[f"{path}.{name}".lstrip(".")] = same
+                outline[f"{path}.{name}".lstrip(".")] = _contents(value, parts)
     for name, value in model.named_parameters():
         outline[name] = (value.shape, value.dtype, value.requires_grad)
     return outline

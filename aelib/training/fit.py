@@ -113,8 +113,6 @@ def fit(
     plan = Plan(**locals())  # every argument, checked before any work
     scaler, stopped = plan.place.scaler, "finished"
     with prepared(plan) as learners, runtime.interruptible() as interrupted:
-        if mark := getattr(objective, "mark", None):
-            mark(plan.models)  # what a sampler in a callback has to know
         recorder = Recorder(plan, learners)
         done = recorder.begin()
         with plan.bar(done) as bar:

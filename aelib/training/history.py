@@ -92,11 +92,14 @@ class Recorder:
 
     def begin(self) -> int:
         """Go on from the checkpoint, or record the start if asked to; the steps done."""
-        if self.checkpoint and self.checkpoint.file.exists():
+        resumed = self.checkpoint is not None and self.checkpoint.file.exists()
+        if self.checkpoint and resumed:
             state = self.checkpoint.load()
             self.done, self.since, self.steps = state["done"], state["since"], state["steps"]
             self.rows, self.began = state["rows"], self.began - state["seconds"]
-        elif 0 in self.plan.log_at:
+        if mark := getattr(self.plan.objective, "mark", None):
+            mark(self.plan.models)  # what a sampler in a callback has to know
+        if not resumed and 0 in self.plan.log_at:
             self.record()
         return self.done
 
