@@ -27,9 +27,10 @@ def dry_run(
     """Ask for the loss of two images, where the model is, in eval mode and without gradients.
 
     The two are the first ones or, with labels, those of the least and the largest label, so that a
-    label out of range is seen here. Where a step may see a single image (`smallest` is 1) it is
-    asked in training mode too, for one image has no batch statistics. The model's modes and buffers
-    and the global generators are left as they were.
+    label out of range is seen here. It is asked in training mode too, where alone some layers
+    change images in place; and, where a step may see a single image (`smallest` is 1), for one,
+    which has no batch statistics. The model's modes and buffers and the global generators are left
+    as they were.
 
     Raises:
         ValueError: if the objective cannot use this model and these images, gives anything but one
